@@ -1,0 +1,1 @@
+"""The command line: parse, call a session, map the error to an exit code."""

@@ -1,0 +1,1 @@
+"""Configuration of this machine. No network."""

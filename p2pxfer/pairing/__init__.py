@@ -1,0 +1,1 @@
+"""Strangers become keyed peers: codes, SPAKE2, key confirmation. No network, no clock."""

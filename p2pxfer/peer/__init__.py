@@ -1,0 +1,1 @@
+"""One WebRTC connection and its channel. Only here is aiortc known. Never signals by itself."""

@@ -1,0 +1,183 @@
+"""What a transfer tells whoever watches it: events, and the interface that takes them.
+
+Sessions own the interface and emit; a terminal, an NDJSON stream or an embedding program draws.
+No tqdm, no terminal, no clock here. Text that came from a peer is raw: whoever shows it escapes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from p2pxfer.errors import TransferError
+
+PathKind = Literal["direct", "relay"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeReady:
+    """The code to type on the other side. ``lives`` is in seconds."""
+
+    code: str
+    url: str
+    lives: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing to do until somebody acts; ``on``: ``peer``, ``accept``, ``verify``."""
+
+    on: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBurnt:
+    """A wrong guess was made at ``code``; a fresh one follows unless ``left`` is 0."""
+
+    code: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A channel is open. Addresses are ``host:port``; ``rtt_ms`` is None until measured."""
+
+    path: PathKind
+    local: str
+    remote: str
+    rtt_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What is known of the transfer so far; emitted again as pages arrive.
+
+    ``complete`` tells that the whole tree has been walked. ``size`` is in bytes, None for a stream.
+    """
+
+    entries: int
+    size: int | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileStarted:
+    """Content of one file begins to cross. ``size`` is None for a stream."""
+
+    path: bytes
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileFinished:
+    """One file has crossed and is verified. ``digest`` is its root."""
+
+    path: bytes
+    size: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFailed:
+    """One entry was skipped or failed; ``reason`` is for people."""
+
+    path: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """``size`` more content bytes are done since the last of these events."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Nothing has moved for ``seconds``; ``cause`` is for people."""
+
+    seconds: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Something moves again after `Stalled`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The connection named by ``what`` broke and is being re-made; ``attempt`` counts from 1."""
+
+    what: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth a line: a peer's version, a server's message of the day.
+
+    ``detail`` marks a line for ``--verbose`` only.
+    """
+
+    text: str
+    detail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextReceived:
+    """The content of a ``--text`` transfer, raw."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The transfer ended and the receipt was exchanged. ``root`` stands for all that crossed."""
+
+    size: int
+    files: int
+    failed: int
+    seconds: float
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The transfer ended with ``error``."""
+
+    error: TransferError
+
+
+Event = (
+    CodeReady
+    | Waiting
+    | CodeBurnt
+    | Connected
+    | Offered
+    | FileStarted
+    | FileFinished
+    | EntryFailed
+    | Advanced
+    | Stalled
+    | Resumed
+    | Reconnecting
+    | Note
+    | TextReceived
+    | Finished
+    | Failed
+)
+
+
+class Progress(Protocol):
+    """Takes events as they happen. `emit` must return at once and never raise."""
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+
+
+class NullProgress:
+    """Takes events and does nothing."""
+
+    def emit(self, event: Event) -> None:
+        """Drop the event."""

@@ -1,0 +1,1 @@
+"""Sealed mail between two sides that meet in a room: messages, client, server. No keys."""

@@ -1,0 +1,1 @@
+"""The rendezvous itself. It never sees words, keys, SDP or names."""

@@ -1,0 +1,1 @@
+"""The only rooms that know both the cores and I/O. No terminal."""
