@@ -1,0 +1,189 @@
+"""What a transfer machine asks of the session that runs it: frozen values, one per deed.
+
+Each docstring names the method that answers; an action that names none needs no answer. No bytes
+and no state here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pxfer.manifest import Entry, Failure
+from p2pxfer.progress import Resumed, Stalled
+from p2pxfer.transfer.messages import Message, Offer, Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Put this message in the outbox, after everything put there before."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one entry ended, as both sides see it.
+
+    ``size`` and ``root`` are of a file that arrived; 0 and None for anything else.
+    """
+
+    number: int
+    entry: Entry
+    failure: Failure | None
+    size: int
+    root: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Entries that are over, in the order of their numbers, each exactly once: feed the root."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeedRoot:
+    """Everything is settled. Answer: ``transfer_root``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The transfer is over; the receipt is on both sides, and right."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nothing was heard for ``seconds``: the connection is gone."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Find up to ``room`` more entries. Answer: ``add_entries`` (any number), ``end_manifest``."""
+
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """Open the next file. Answer: ``file_opened``, or ``file_closed`` with a failure."""
+
+    number: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class SendBlock:
+    """Read, hash, put Block and Data in the outbox. Answer: ``block_sent``, or ``file_closed``.
+
+    More of these may come before the first is answered; answers go in order. Of a stream
+    ``length`` is the most that the block may hold, and only its last block holds less.
+    """
+
+    number: int
+    index: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseFile:
+    """No more of this file is needed. Answer: ``file_closed``, dropping unanswered SendBlocks."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskAccept:
+    """Ask whoever decides. Answer: ``accept`` or ``decline``; what is known comes as NewEntries."""
+
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntries:
+    """More of the manifest. Answer, after ``accept``: ``decide``, for these or several at once."""
+
+    first: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What is listed so far. ``size`` is None for a stream; ``skipped`` counts at the end."""
+
+    entries: int
+    size: int | None
+    complete: bool
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeEntry:
+    """Make a directory or symlink. Answer: ``entry_done`` or ``entry_failed``."""
+
+    number: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class BeginFile:
+    """Open the temporary of a file. ``size`` is -1 for a stream; values as of its opening."""
+
+    number: int
+    entry: Entry
+    size: int
+    mode: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBlock:
+    """Check the digest over the next ``payload`` bytes fed, and write. Answer: ``written``.
+
+    ``payload`` is ``length``, or 0 for a block of zeros, whose digest is checked all the same. A
+    wrong digest is for the session to raise as an integrity error.
+    """
+
+    number: int
+    index: int
+    offset: int
+    length: int
+    digest: bytes
+    zero: bool
+
+    @property
+    def payload(self) -> int:
+        """Bytes of `Data` that belong to this block."""
+        return 0 if self.zero else self.length
+
+
+@dataclass(frozen=True, slots=True)
+class DropData:
+    """The next ``payload`` bytes fed are of a file that failed here: forget them."""
+
+    payload: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndFile:
+    """A file is whole, or failed at the sender, begun or not.
+
+    Answer: ``entry_done`` when it is in place (or its remains are gone, if ``failure``), or
+    ``entry_failed``.
+    """
+
+    number: int
+    size: int
+    root: bytes
+    failure: Failure | None
+
+
+Common = Send | Settled | NeedRoot | Done | Stalled | Resumed | Lost
+SenderAction = Walk | OpenFile | SendBlock | CloseFile
+ReceiverAction = (
+    AskAccept | NewEntries | Totals | MakeEntry | BeginFile | WriteBlock | DropData | EndFile
+)

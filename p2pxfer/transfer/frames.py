@@ -1,0 +1,298 @@
+"""Messages to bytes and back: one encoder and one decoder a type, each length checked first.
+
+A frame is a type (one byte), the length of its body (three bytes) and the body; integers are
+big-endian. A channel message holds whole frames, one after another. What parses re-encodes to the
+same bytes. Which frame may come when is not known here: see `sender` and `receiver`; the byte
+tables are in docs/transfer-protocol.md.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.manifest import DIGEST_SIZE, UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
+from p2pxfer.transfer import messages as m
+
+HEADER_SIZE: Final = 4
+FIRST_IGNORABLE: Final = 0x80  # an unknown type from here on is passed over, below it is refused
+MAX_BODY: Final = m.MAX_MESSAGE - HEADER_SIZE
+BILLION: Final = 10**9
+MAX_MODE: Final = 0o7777
+
+_HEADER = struct.Struct(">I")
+_HELLO = struct.Struct(">HHQ")
+_OFFER = struct.Struct(f">{m.ID_SIZE}sB")
+_ENTRY = struct.Struct(">BqHqIHH")  # kind, size, mode, seconds, nanoseconds, two lengths
+_MANIFEST_END = struct.Struct(">IQI")
+_SKIP = struct.Struct(">IIB")
+_CREDIT = struct.Struct(">QI")
+_FILE_BEGIN = struct.Struct(">IqHqI")
+_BLOCK = struct.Struct(f">IIIB{DIGEST_SIZE}s")
+_FILE_END = struct.Struct(f">IBQ{DIGEST_SIZE}s")
+_FAILED = struct.Struct(">IB")
+_TRANSFER_END = struct.Struct(f">{DIGEST_SIZE}sIQI")
+_RECEIPT = struct.Struct(f">{m.ID_SIZE}s{DIGEST_SIZE}sIQI{DIGEST_SIZE}s{m.MAC_SIZE}s")
+_PING = struct.Struct(">QBQ")
+_PONG = struct.Struct(">Q")
+_U32 = struct.Struct(">I")
+
+ENTRY_OVERHEAD: Final = _ENTRY.size
+MAX_ENTRIES_BYTES: Final = m.MIN_MESSAGE - HEADER_SIZE - _U32.size  # of a page, on any channel
+
+_KINDS = {int(kind): kind for kind in EntryKind}
+_FAILURES = {int(failure): failure for failure in Failure}
+_ENDINGS: dict[int, Failure | None] = {0: None, **_FAILURES}
+
+
+def _refuse(what: str) -> PeerMisbehaved:
+    return PeerMisbehaved(f"the other side sent a frame that makes no sense: {what}")
+
+
+def _check(held: bool, what: str) -> None:
+    if not held:
+        raise _refuse(what)
+
+
+def encoded_size(entry: Entry) -> int:
+    """Bytes that an entry takes in a page.
+
+    Raises:
+        ValueError: its path or target is longer than the protocol carries.
+    """
+    path, target = len(entry.path), len(entry.target)
+    if not 0 < path <= m.MAX_PATH or target > m.MAX_TARGET:
+        raise ValueError("a path or target is empty or too long for the protocol")
+    return ENTRY_OVERHEAD + path + target
+
+
+# --- encoders: message -> body -------------------------------------------------------------------
+
+
+def _page(page: m.Page) -> bytes:
+    parts = [_U32.pack(page.first)]
+    for entry in page.entries:
+        path, target = entry.path, entry.target
+        seconds, nanoseconds = divmod(entry.mtime_ns, BILLION)
+        parts.append(
+            _ENTRY.pack(
+                entry.kind, entry.size, entry.mode, seconds, nanoseconds, len(path), len(target)
+            )
+        )
+        parts.append(path)
+        parts.append(target)
+    return b"".join(parts)
+
+
+def _want(want: m.Want) -> bytes:
+    skips = (_SKIP.pack(skip.first, skip.count, skip.failure) for skip in want.skips)
+    return b"".join((_U32.pack(want.through), *skips))
+
+
+def _file_begin(begin: m.FileBegin) -> bytes:
+    seconds, nanoseconds = divmod(begin.mtime_ns, BILLION)
+    return _FILE_BEGIN.pack(begin.number, begin.size, begin.mode, seconds, nanoseconds)
+
+
+def _text(text: str) -> bytes:
+    """UTF-8 of as much as the limit holds, cut between characters."""
+    return text.encode("utf-8", "replace")[: m.MAX_TEXT].decode("utf-8", "ignore").encode()
+
+
+_ENCODERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
+    m.Hello: (1, lambda f: _HELLO.pack(f.oldest, f.newest, f.capabilities)),
+    m.Offer: (2, lambda f: _OFFER.pack(f.transfer_id, f.kind) + f.label),
+    m.Page: (3, _page),
+    m.ManifestEnd: (4, lambda f: _MANIFEST_END.pack(f.entries, f.size, f.skipped)),
+    m.Accept: (5, lambda _: b""),
+    m.Decline: (6, lambda f: _text(f.reason)),
+    m.Want: (7, _want),
+    m.Credit: (8, lambda f: _CREDIT.pack(f.size, f.settled)),
+    m.FileBegin: (9, _file_begin),
+    m.Block: (10, lambda f: _BLOCK.pack(f.number, f.index, f.length, f.zero, f.digest)),
+    m.Data: (11, lambda f: bytes(f.payload)),
+    m.FileEnd: (12, lambda f: _FILE_END.pack(f.number, f.failure or 0, f.size, f.root)),
+    m.Failed: (13, lambda f: _FAILED.pack(f.number, f.failure)),
+    m.TransferEnd: (14, lambda f: _TRANSFER_END.pack(f.root, f.entries, f.size, f.failed)),
+    m.Receipt: (
+        15,
+        lambda f: _RECEIPT.pack(
+            f.transfer_id, f.root, f.entries, f.size, f.failed, f.failures_digest, f.mac
+        ),
+    ),
+    m.Bye: (16, lambda _: b""),
+    m.Abort: (17, lambda f: bytes((f.code,)) + _text(f.text)),
+    m.Ping: (18, lambda f: _PING.pack(f.time, f.activity, f.size)),
+    m.Pong: (19, lambda f: _PONG.pack(f.time)),
+}
+DATA_TYPE: Final = _ENCODERS[m.Data][0]
+
+
+def header(kind: int, length: int) -> bytes:
+    """The four bytes before a body of ``length`` bytes."""
+    return _HEADER.pack(kind << 24 | length)
+
+
+def encode(message: m.Message) -> bytes:
+    """One whole frame.
+
+    Raises:
+        ValueError: the body is longer than any channel message may be.
+        struct.error: a field is out of its range.
+    """
+    kind, encoder = _ENCODERS[type(message)]
+    body = encoder(message)
+    if len(body) > MAX_BODY:
+        raise ValueError(f"a frame of {len(body)} bytes is over the limit")
+    return _HEADER.pack(kind << 24 | len(body)) + body
+
+
+# --- decoders: body -> message -------------------------------------------------------------------
+
+
+def _read_offer(body: memoryview) -> m.Offer:
+    label = bytes(body[_OFFER.size :])
+    _check(len(label) <= m.MAX_LABEL, "a label too long")
+    transfer_id, kind = _OFFER.unpack_from(body)
+    return m.Offer(transfer_id, TransferKind(kind), label)
+
+
+def _read_page(body: memoryview) -> m.Page:
+    (first,) = _U32.unpack_from(body)
+    at, end, entries = _U32.size, len(body), []
+    while at < end:
+        kind, size, mode, seconds, nanoseconds, path, target = _ENTRY.unpack_from(body, at)
+        at += ENTRY_OVERHEAD
+        stop = at + path + target
+        _check(
+            (size >= UNKNOWN_SIZE if kind == EntryKind.FILE else size == 0)
+            and (target > 0) == (kind == EntryKind.SYMLINK)
+            and mode <= MAX_MODE
+            and nanoseconds < BILLION
+            and 0 < path <= m.MAX_PATH
+            and target <= m.MAX_TARGET
+            and stop <= end,
+            "an entry out of range",
+        )
+        name = bytes(body[at : at + path])
+        link = bytes(body[at + path : stop]) if target else b""
+        mtime_ns = seconds * BILLION + nanoseconds
+        entries.append(Entry(_KINDS[kind], name, size, mode, mtime_ns, link))
+        at = stop
+    _check(bool(entries) and first + len(entries) <= m.MAX_NUMBER, "an empty or endless page")
+    return m.Page(first, tuple(entries))
+
+
+def _read_want(body: memoryview) -> m.Want:
+    (through,) = _U32.unpack_from(body)
+    skips = tuple(
+        m.Skip(first, count, _FAILURES[failure])
+        for first, count, failure in _SKIP.iter_unpack(body[_U32.size :])
+    )
+    _check(len(skips) <= m.MAX_SKIPS, "too many ranges")
+    return m.Want(through, skips)
+
+
+def _read_file_begin(body: memoryview) -> m.FileBegin:
+    number, size, mode, seconds, nanoseconds = _FILE_BEGIN.unpack(body)
+    _check(
+        size >= UNKNOWN_SIZE and mode <= MAX_MODE and nanoseconds < BILLION, "a file out of range"
+    )
+    return m.FileBegin(number, size, mode, seconds * BILLION + nanoseconds)
+
+
+def _read_block(body: memoryview) -> m.Block:
+    number, index, length, flags, digest = _BLOCK.unpack(body)
+    _check(flags <= 1 and length > 0, "a block out of range")
+    return m.Block(number, index, length, digest, flags == 1)
+
+
+def _read_data(body: memoryview) -> m.Data:
+    _check(len(body) > 0, "data without bytes")
+    return m.Data(body)
+
+
+def _read_file_end(body: memoryview) -> m.FileEnd:
+    number, failure, size, root = _FILE_END.unpack(body)
+    return m.FileEnd(number, _ENDINGS[failure], size, root)
+
+
+def _read_text(body: memoryview) -> str:
+    _check(len(body) <= m.MAX_TEXT, "a text too long")
+    return str(body, "utf-8")
+
+
+def _read_accept(body: memoryview) -> m.Accept:
+    _check(len(body) == 0, "bytes where none belong")
+    return m.Accept()
+
+
+def _read_bye(body: memoryview) -> m.Bye:
+    _check(len(body) == 0, "bytes where none belong")
+    return m.Bye()
+
+
+def _read_failed(body: memoryview) -> m.Failed:
+    number, failure = _FAILED.unpack(body)
+    return m.Failed(number, _FAILURES[failure])
+
+
+def _read_ping(body: memoryview) -> m.Ping:
+    time, activity, size = _PING.unpack(body)
+    return m.Ping(time, m.Activity(activity), size)
+
+
+_DECODERS: tuple[Callable[[memoryview], m.Message] | None, ...] = (
+    None,
+    lambda body: m.Hello(*_HELLO.unpack(body)),
+    _read_offer,
+    _read_page,
+    lambda body: m.ManifestEnd(*_MANIFEST_END.unpack(body)),
+    _read_accept,
+    lambda body: m.Decline(_read_text(body)),
+    _read_want,
+    lambda body: m.Credit(*_CREDIT.unpack(body)),
+    _read_file_begin,
+    _read_block,
+    _read_data,
+    _read_file_end,
+    _read_failed,
+    lambda body: m.TransferEnd(*_TRANSFER_END.unpack(body)),
+    lambda body: m.Receipt(*_RECEIPT.unpack(body)),
+    _read_bye,
+    lambda body: m.Abort(m.AbortCode(body[0]), _read_text(body[1:])),
+    _read_ping,
+    lambda body: m.Pong(*_PONG.unpack(body)),
+)
+
+
+def decode(message: bytes) -> Iterator[m.Message]:
+    """The messages in one channel message, in order, one at a time.
+
+    `Data` holds a slice of ``message``, not a copy. Types that this version does not know are
+    passed over if they are marked so.
+
+    Raises:
+        PeerMisbehaved: bytes that are no frame; the messages before them were given already.
+    """
+    view = memoryview(message)
+    at, end = 0, len(view)
+    _check(0 < end <= m.MAX_MESSAGE, "a message of no or too many bytes")
+    while at < end:
+        _check(end - at >= HEADER_SIZE, "half a header")
+        (head,) = _HEADER.unpack_from(view, at)
+        kind, start = head >> 24, at + HEADER_SIZE
+        at = start + (head & 0xFFFFFF)
+        _check(at <= end, "half a frame")
+        if kind >= FIRST_IGNORABLE:
+            continue
+        decoder = _DECODERS[kind] if kind < len(_DECODERS) else None
+        if decoder is None:
+            raise _refuse(f"type {kind}")
+        try:
+            decoded = decoder(view[start:at])
+        except (struct.error, ValueError, LookupError) as error:
+            raise _refuse(f"type {kind} with a body out of range") from error
+        yield decoded

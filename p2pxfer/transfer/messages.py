@@ -1,0 +1,250 @@
+"""What the two sides of a transfer say to each other: frozen values, and the limits on them.
+
+No bytes, no state: `frames` turns these into bytes, `sender` and `receiver` say which may come
+when. Numbers of entries count from 0 in the order of the pages; lengths and sizes are in bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from p2pxfer.manifest import DIGEST_SIZE, Entry, Failure, TransferKind
+
+VERSION = 1
+OLDEST_VERSION = 1
+CAPABILITIES = 0  # none are defined yet; a bit that the other side does not know is ignored
+
+MAX_MESSAGE = 256 * 1024  # bytes in one message of the channel, whatever was negotiated
+MIN_MESSAGE = 64 * 1024  # a channel must carry this much: RFC 8841, section 6.1, rounds it so
+MAX_PATH = 57_344  # 200 components of 255 bytes fit
+MAX_TARGET = 4_096  # PATH_MAX of Linux; no other system has longer symlinks
+MAX_LABEL = 1_024
+MAX_TEXT = 512
+MAX_SKIPS = 1_024  # ranges in one Want
+MAX_NUMBER = 2**32 - 1  # of an entry or block
+MAX_SIZE = 2**63 - 1
+ID_SIZE = 16
+MAC_SIZE = 32
+FIRST_RECEIVER_FAILURE = Failure.UNSAFE_NAME  # below, a failure is the sender's
+NO_DIGEST = bytes(DIGEST_SIZE)  # stands where a failure leaves no digest
+
+
+class Activity(IntEnum):
+    """What a side is at, so that the other can say why nothing moves."""
+
+    IDLE = 0  # waiting for the other side
+    WALKING = 1
+    READING = 2
+    SENDING = 3  # the channel has no room
+    PROMPTING = 4
+    DECIDING = 5  # checking names and existing files
+    WRITING = 6
+
+
+class AbortCode(IntEnum):
+    """Why a side ends the transfer early."""
+
+    INTERRUPTED = 1
+    MISBEHAVED = 2  # the side that gets this broke the protocol
+    INTEGRITY = 3
+    LOCAL_FILES = 4
+    VERSION = 5  # no version in common
+    UNEXPECTED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First from each side: the versions it speaks, and what it can do besides."""
+
+    oldest: int
+    newest: int
+    capabilities: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """S->R: a transfer begins. The label is for people: a name, or empty."""
+
+    transfer_id: bytes
+    kind: TransferKind
+    label: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """S->R: entries ``first``, ``first + 1``, … of the manifest, at least one."""
+
+    first: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEnd:
+    """S->R: the tree is walked. ``size`` sums what is known; ``skipped`` was never listed."""
+
+    entries: int
+    size: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """R->S: a human or a policy said yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """R->S: no; the reason is for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """``count`` entries from ``first`` on that the receiver does not want, and why."""
+
+    first: int
+    count: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """R->S: every entry below ``through`` is decided; those in ``skips`` are not wanted."""
+
+    through: int
+    skips: tuple[Skip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """R->S: cumulative. ``size``: bytes of credit given; every entry below ``settled`` is done."""
+
+    size: int
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileBegin:
+    """S->R: content of a file follows; values as found when it was opened. -1: a stream."""
+
+    number: int
+    size: int
+    mode: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """S->R: the next block; its bytes follow as `Data` unless it is all zeros."""
+
+    number: int
+    index: int
+    length: int
+    digest: bytes
+    zero: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """S->R: more bytes of the current block; a slice of the message it came in."""
+
+    payload: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class FileEnd:
+    """S->R: once for every wanted file, begun or not. ``size`` and root are of what was sent."""
+
+    number: int
+    failure: Failure | None
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """R->S: a wanted entry did not make it to the disk."""
+
+    number: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEnd:
+    """S->R: all is settled; the sender's view of it."""
+
+    root: bytes
+    entries: int
+    size: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """R->S: the receiver's view, under a MAC; only now may the sender say done."""
+
+    transfer_id: bytes
+    root: bytes
+    entries: int
+    size: int
+    failed: int
+    failures_digest: bytes
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """S->R: the receipt is right; the channel may close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Either way: no more will come; the text is for people."""
+
+    code: AbortCode
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Either way: I am here, and at this.
+
+    ``time`` is the pinging side's own, in microseconds; ``size`` counts the content bytes that it
+    has sent or received, so that the other side can tell a slow network from a dead one.
+    """
+
+    time: int
+    activity: Activity
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Either way: a ping's time, returned."""
+
+    time: int
+
+
+Message = (
+    Hello
+    | Offer
+    | Page
+    | ManifestEnd
+    | Accept
+    | Decline
+    | Want
+    | Credit
+    | FileBegin
+    | Block
+    | Data
+    | FileEnd
+    | Failed
+    | TransferEnd
+    | Receipt
+    | Bye
+    | Abort
+    | Ping
+    | Pong
+)

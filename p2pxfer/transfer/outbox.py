@@ -1,0 +1,74 @@
+"""Outbox: packs frames into channel messages, so that many small ones share one.
+
+Holds what was added since the last full message and nothing else; never sends. Frames keep their
+order. Payload is copied once, when its message is joined.
+"""
+
+from __future__ import annotations
+
+from p2pxfer.transfer.frames import DATA_TYPE, HEADER_SIZE, encode, header
+from p2pxfer.transfer.messages import MAX_MESSAGE, MIN_MESSAGE, Block, Message
+
+MIN_PIECE = 4_096  # a smaller rest of a message is left empty rather than given a piece of payload
+
+
+class Outbox:
+    """Takes frames, gives full messages of at most ``max_message`` bytes.
+
+    Raises:
+        ValueError: ``max_message`` is under what every channel must carry.
+    """
+
+    __slots__ = ("_limit", "_parts", "_size")
+
+    def __init__(self, max_message: int) -> None:
+        if max_message < MIN_MESSAGE:
+            raise ValueError(f"a channel must carry messages of {MIN_MESSAGE} bytes")
+        self._limit = min(max_message, MAX_MESSAGE)
+        self._parts: list[bytes | memoryview] = []
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Bytes that wait for the next `flush`."""
+        return self._size
+
+    def add(self, message: Message) -> list[bytes]:
+        """Add one frame; returns the messages that became full, usually none.
+
+        Raises:
+            ValueError: the frame alone is over ``max_message``.
+        """
+        frame = encode(message)
+        size = len(frame)
+        if size > self._limit:
+            raise ValueError(f"a frame of {size} bytes does not fit this channel")
+        full = self.flush() if self._size + size > self._limit else []
+        self._parts.append(frame)
+        self._size += size
+        return full
+
+    def add_block(self, block: Block, payload: bytes | memoryview) -> list[bytes]:
+        """Add a block's header, and its payload cut to fill messages; none of it for zeros."""
+        full = self.add(block)
+        view = memoryview(payload)
+        at, end = 0, 0 if block.zero else len(view)
+        while at < end:
+            room = self._limit - self._size - HEADER_SIZE
+            if room < min(MIN_PIECE, end - at):
+                full += self.flush()
+                continue
+            piece = view[at : at + room]
+            at += len(piece)
+            self._parts.append(header(DATA_TYPE, len(piece)))
+            self._parts.append(piece)
+            self._size += HEADER_SIZE + len(piece)
+        return full
+
+    def flush(self) -> list[bytes]:
+        """What is waiting, as one message; nothing if nothing is."""
+        if not self._parts:
+            return []
+        message = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return [message]
