@@ -11,7 +11,9 @@
     ├── ConnectionFailed                 5  retryable         (network)
     ├── RendezvousError                  6  retryable         (rendezvous)
     │   ├── RendezvousUnreachable        6
-    │   ├── RoomRefused                  6  full, burnt, unknown nameplate, over a limit
+    │   ├── RoomRefused                  6  unknown nameplate, expired, lost, over a limit
+    │   │   ├── RoomFull                 6
+    │   │   └── RoomBurnt                6
     │   └── RendezvousMisbehaved         6
     ├── IntegrityError                   7                    (peer)
     │   └── PeerMisbehaved               7  broke the protocol
@@ -151,6 +153,14 @@ class RoomRefused(RendezvousError):
     """The rendezvous refused the room: unknown, full, burnt, expired, or over a limit."""
 
     default_hint = "ask the sender for a new code"
+
+
+class RoomFull(RoomRefused):
+    """Two sides are in the room already; they have been told that a third came."""
+
+
+class RoomBurnt(RoomRefused):
+    """A wrong guess was made in the room, and nobody can use it again."""
 
 
 class RendezvousMisbehaved(RendezvousError):

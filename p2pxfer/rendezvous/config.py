@@ -1,0 +1,128 @@
+"""What a rendezvous tells everybody who asks: version, ICE servers, message of the day.
+
+The JSON of ``GET /v1/config``, shared by both ends. A client reads it from a server that may be
+hostile, so every part is bounded. Pure values; no network.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final, NotRequired, TypedDict
+
+from p2pxfer.rendezvous.messages import VERSION
+
+MAX_CONFIG: Final = 64 * 1024  # bytes of the whole answer
+MAX_MOTD: Final = 500  # characters
+_MAX_VERSION = 255  # it is one byte on the WebSocket
+_MAX_SERVERS = 16
+_MAX_URLS = 8
+_MAX_TEXT = 512  # characters of a URL, a user name, a credential
+# RFC 7064 section 3.1 and RFC 7065 section 3.1: no slashes, an IPv6 address in brackets.
+_ICE_URL: Final = re.compile(
+    r"(?:stuns?|turns?):(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
+    r"(?:\?transport=(?:udp|tcp))?"
+)
+# The same with `user:credential@` after the scheme, as people write it on a command line.
+_WITH_CREDENTIAL: Final = re.compile(r"(turns?):([^:@\s]+):([^@\s]+)@(\S+)")
+
+
+class IceServer(TypedDict):
+    """One entry of a W3C ``RTCConfiguration.iceServers``; here ``urls`` is always a list."""
+
+    urls: list[str]
+    username: NotRequired[str]
+    credential: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What a rendezvous offers. Credentials stay out of its repr.
+
+    Attributes:
+        version: of the protocol on its WebSocket.
+        ice_servers: STUN and TURN servers for its users.
+        motd: the operator's message of the day, raw: whoever shows it escapes it.
+    """
+
+    version: int = VERSION
+    ice_servers: tuple[IceServer, ...] = field(default=(), repr=False)
+    motd: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``GET /v1/config`` answers it."""
+        return {"version": self.version, "ice_servers": list(self.ice_servers), "motd": self.motd}
+
+
+def parse(data: bytes) -> ServerConfig:
+    """The configuration in the JSON ``data``; members that are not known here are passed over.
+
+    Raises:
+        ValueError: not such a configuration, or out of bounds.
+    """
+    if len(data) > MAX_CONFIG:
+        raise ValueError("the configuration is too long")
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError("the configuration is no JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError("the configuration is no JSON object")
+    version = found.get("version")
+    servers = found.get("ice_servers", [])
+    motd = found.get("motd", "")
+    if type(version) is not int or not 0 < version <= _MAX_VERSION:
+        raise ValueError("the configuration has no version")
+    if not isinstance(servers, list) or len(servers) > _MAX_SERVERS:
+        raise ValueError("the configuration's ICE servers are no short list")
+    if not isinstance(motd, str) or len(motd) > MAX_MOTD:
+        raise ValueError("the message of the day is no short text")
+    return ServerConfig(version, tuple(_ice_server(server) for server in servers), motd)
+
+
+def parse_ice_server(text: str) -> IceServer:
+    """An ICE server as people type it.
+
+    ``stun:host[:port]``, ``turn:user:credential@host[:port][?transport=udp|tcp]``, and the same
+    with ``stuns`` and ``turns``. A TURN server without a user is refused (RFC 8656 section 5
+    wants every allocation authenticated).
+
+    Raises:
+        ValueError: it is none; the message says what one looks like and quotes no credential.
+    """
+    if match := _WITH_CREDENTIAL.fullmatch(text):
+        scheme, username, credential, rest = match.groups()
+        found: dict[str, Any] = {"urls": f"{scheme}:{rest}"}
+        found |= {"username": username, "credential": credential}
+    else:
+        found = {"urls": text}
+    try:
+        server = _ice_server(found)
+        if "username" not in server and text.startswith("turn"):
+            raise ValueError("no user")
+    except ValueError:
+        raise ValueError(
+            "an ICE server looks like stun:host:3478 or turn:user:credential@host:3478"
+        ) from None
+    return server
+
+
+def _ice_server(found: object) -> IceServer:
+    if not isinstance(found, dict):
+        raise ValueError("an ICE server is no JSON object")
+    urls = found.get("urls")
+    urls = [urls] if isinstance(urls, str) else urls
+    if not isinstance(urls, list) or not 0 < len(urls) <= _MAX_URLS:
+        raise ValueError("an ICE server has no short list of URLs")
+    for url in urls:
+        if not isinstance(url, str) or len(url) > _MAX_TEXT or not _ICE_URL.fullmatch(url):
+            raise ValueError("an ICE server's URL is none")
+    server = IceServer(urls=urls)
+    username, credential = found.get("username"), found.get("credential")
+    if username is None and credential is None:
+        return server
+    for text in (username, credential):
+        if not isinstance(text, str) or len(text) > _MAX_TEXT or not text.isprintable():
+            raise ValueError("an ICE server's credential is no short text")
+    return {**server, "username": username, "credential": credential}  # type: ignore[typeddict-item]  # both were just found to be str

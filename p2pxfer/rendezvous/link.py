@@ -1,0 +1,146 @@
+"""One WebSocket to a rendezvous, from its first message on; aiohttp's exceptions end here.
+
+Every wait for the server has a deadline and every size a limit: the server may be hostile. A link
+carries messages and knows nothing of rooms; it is never opened again, a new one is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final
+
+import aiohttp
+
+from p2pxfer.errors import RendezvousMisbehaved, RendezvousUnreachable
+from p2pxfer.rendezvous.messages import (
+    MAX_MESSAGE,
+    ClientMessage,
+    Ended,
+    FirstMessage,
+    MalformedMessage,
+    ServerMessage,
+    Welcome,
+    decode_server,
+    encode,
+)
+
+CLOSE_SECONDS: Final = 1.0  # for the closing handshake, which nobody needs
+_BUSY: Final = {429, 502, 503, 504}
+_QUOTED: Final = 200  # characters of somebody else's text in an error
+
+
+class Link:
+    """Messages over one WebSocket."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, message: ClientMessage) -> None:
+        """Write ``message``.
+
+        Raises:
+            RendezvousUnreachable: the connection is gone.
+        """
+        try:
+            await self._socket.send_bytes(encode(message))
+        except (aiohttp.ClientError, OSError) as error:
+            raise RendezvousUnreachable("the connection to the rendezvous broke") from error
+
+    async def receive(self) -> ServerMessage:
+        """The next message.
+
+        Raises:
+            RendezvousUnreachable: the connection is gone.
+            RendezvousMisbehaved: it is none, or too long.
+        """
+        frame = await self._socket.receive()
+        if frame.type is aiohttp.WSMsgType.BINARY:
+            try:
+                return decode_server(frame.data)
+            except MalformedMessage as error:
+                raise RendezvousMisbehaved(
+                    f"the rendezvous sent what is no message: {error}"
+                ) from None
+        if frame.type is aiohttp.WSMsgType.TEXT or (
+            frame.type is aiohttp.WSMsgType.ERROR and isinstance(frame.data, aiohttp.WebSocketError)
+        ):
+            raise RendezvousMisbehaved("the rendezvous broke the WebSocket protocol")
+        raise RendezvousUnreachable("the connection to the rendezvous broke")
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._socket.close()
+
+
+async def dial(
+    session: aiohttp.ClientSession,
+    url: str,
+    first: FirstMessage,
+    *,
+    ssl_context: ssl.SSLContext | None,
+    seconds: float,
+    heartbeat: float,
+) -> tuple[Link, Welcome | Ended]:
+    """Connect to the rendezvous at ``url``, say ``first``, and hear the answer.
+
+    Args:
+        session: makes the connection.
+        url: the rendezvous' base URL.
+        first: what to ask for.
+        ssl_context: for https; None for the system's certificates.
+        seconds: for all of it.
+        heartbeat: seconds between pings from then on.
+
+    Raises:
+        RendezvousUnreachable: no connection, or no answer in time.
+        RendezvousMisbehaved: the answer is none.
+    """
+    link: Link | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            socket = await session.ws_connect(
+                f"{url}/v1/ws",
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+                heartbeat=heartbeat,
+                max_msg_size=MAX_MESSAGE,
+                ssl=ssl_context or True,
+            )
+            link = Link(socket)
+            await link.send(first)
+            answer = await link.receive()
+        if not isinstance(answer, Welcome | Ended):
+            raise RendezvousMisbehaved("the rendezvous began with something else than an answer")
+    except (aiohttp.ClientError, OSError) as error:
+        if link is not None:
+            await link.close()
+        raise unreachable(error, url, seconds) from error
+    except BaseException:
+        if link is not None:
+            await link.close()
+        raise
+    return link, answer
+
+
+def unreachable(
+    error: aiohttp.ClientError | OSError, url: str, seconds: float
+) -> RendezvousUnreachable:
+    """What went wrong on the way to ``url``, which had ``seconds``, as an error for people."""
+    hint = None
+    match error:
+        case TimeoutError():
+            message = f"{url} did not answer within {seconds:g} s"
+        case aiohttp.ClientHttpProxyError(status=status):
+            message = f"the proxy refused a connection to {url} (HTTP status {status})"
+            hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+        case aiohttp.WSServerHandshakeError(status=status) if status in _BUSY:
+            message = f"{url} is too busy (HTTP status {status})"
+            hint = "try again in a minute"
+        case aiohttp.WSServerHandshakeError(status=status):
+            message = f"{url} answers, but not as a rendezvous does (HTTP status {status})"
+        case aiohttp.ClientConnectorCertificateError():
+            message = f"the certificate of {url} does not prove who it is"
+            hint = "check the address given with --rendezvous, and this machine's clock"
+        case _:
+            message = f"no connection to {url}: {str(error)[:_QUOTED]}"
+    return RendezvousUnreachable(message, hint)

@@ -1,0 +1,310 @@
+"""What the two ends of a rendezvous say to each other: frozen types, and their bytes.
+
+One binary WebSocket message holds one message of this protocol: a type byte, fixed fields in
+network order, and in `Send` and `Mail` a body that takes the rest. Bodies are opaque: nothing here
+knows what is in them. No state, no network. ``docs/rendezvous-protocol.md`` has the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from struct import Struct
+from typing import Any, ClassVar, Final, TypeVar
+
+VERSION: Final = 1
+TOKEN_SIZE: Final = 16  # bytes; 128 random bits name one side of one room
+NAME_SIZE: Final = 32  # bytes of a room's name, where it has no nameplate
+MAX_NAMEPLATE: Final = 999_999_999
+MAX_BODY: Final = 64 * 1024  # bytes of one piece of mail
+MAX_MESSAGE: Final = 1 + 4 + MAX_BODY
+WINDOW_MESSAGES: Final = 256  # mail of one side that the other has not acknowledged, at most
+WINDOW_BYTES: Final = 256 * 1024  # and the bytes of it
+MAX_NUMBER: Final = 4096  # mail that one side may send through one room, in all
+MAX_LIFETIME: Final = 30 * 24 * 3600  # seconds that a client may ask for
+
+
+class MalformedMessage(ValueError):
+    """The bytes are no message of this protocol."""
+
+
+class UnsupportedVersion(MalformedMessage):
+    """A first message of a protocol version that is not spoken here."""
+
+
+class Reason(IntEnum):
+    """Why the rendezvous ends a conversation."""
+
+    VERSION = 1  # it does not speak the client's version
+    MALFORMED = 2  # the client broke the protocol
+    UNKNOWN = 3  # no such room, or none with this token
+    FULL = 4  # two sides are in the room
+    BURNT = 5  # a wrong guess was made in the room
+    EXPIRED = 6  # the room outlived its time
+    CLOSED = 7  # a side closed the room
+    ABANDONED = 8  # a side stayed away too long
+    LIMITED = 9  # this address asked too often; `Ended.seconds` says when to come again
+    BUSY = 10  # the rendezvous holds as much as it may
+    OVERFLOW = 11  # more mail than a room may hold or carry
+    SUPERSEDED = 12  # the same side came again over another connection
+
+
+@dataclass(frozen=True, slots=True)
+class Allocate:
+    """First message: a new room with a nameplate that the rendezvous draws.
+
+    Attributes:
+        token: the side's secret, `TOKEN_SIZE` random bytes.
+        lifetime: seconds that the room should wait for the other side; 0 leaves it to the
+            rendezvous, which also bounds it.
+    """
+
+    token: bytes = field(repr=False)
+    lifetime: int = 0
+    version: int = VERSION
+    TYPE: ClassVar[int] = 0x01
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """First message: into the room with this nameplate.
+
+    Attributes:
+        token: the side's secret.
+        nameplate: 1 to `MAX_NAMEPLATE`.
+        resume: only back into a room that already has a side with this token.
+    """
+
+    token: bytes = field(repr=False)
+    nameplate: int
+    resume: bool = False
+    version: int = VERSION
+    TYPE: ClassVar[int] = 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """First message: into the room of this name, which is made if there is none.
+
+    Attributes:
+        token: the side's secret.
+        name: `NAME_SIZE` bytes that only the two sides can know.
+        lifetime: as in `Allocate`.
+        resume: as in `Join`; nothing is made then.
+    """
+
+    token: bytes = field(repr=False)
+    name: bytes = field(repr=False)
+    lifetime: int = 0
+    resume: bool = False
+    version: int = VERSION
+    TYPE: ClassVar[int] = 0x03
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Mail for the other side. A side numbers its mail from 1; a number seen before is dropped."""
+
+    number: int
+    body: bytes = field(repr=False)
+    TYPE: ClassVar[int] = 0x04
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Every `Mail` up to and including number ``through`` has been taken."""
+
+    through: int
+    TYPE: ClassVar[int] = 0x05
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """Key confirmation failed: nobody uses this room again. Answered by `Ended`."""
+
+    TYPE: ClassVar[int] = 0x06
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """This side is done. Answered by `Ended`; the other side still gets the mail before it."""
+
+    TYPE: ClassVar[int] = 0x07
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Answer to a first message: the side is in the room.
+
+    Attributes:
+        nameplate: the room's, or 0 if it has a name instead.
+        expires: seconds that the room has left, rounded.
+        stored: number of this side's newest mail that the rendezvous has; 0 for none.
+    """
+
+    nameplate: int
+    expires: int
+    stored: int
+    TYPE: ClassVar[int] = 0x81
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Mail of the other side, in its order. May repeat what came over an earlier connection."""
+
+    number: int
+    body: bytes = field(repr=False)
+    TYPE: ClassVar[int] = 0x82
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The other side acknowledged this side's mail up to and including ``through``."""
+
+    through: int
+    TYPE: ClassVar[int] = 0x83
+
+
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """``count`` further sides have tried to come into the room so far, and were refused."""
+
+    count: int
+    TYPE: ClassVar[int] = 0x84
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Last message of a conversation. ``seconds`` to wait before another try, or 0."""
+
+    reason: Reason
+    seconds: int = 0
+    TYPE: ClassVar[int] = 0x85
+
+
+FirstMessage = Allocate | Join | Open
+ClientMessage = FirstMessage | Send | Acknowledge | Burn | Close
+ServerMessage = Welcome | Mail | Taken | Crowded | Ended
+_MessageT = TypeVar("_MessageT", bound=ClientMessage | ServerMessage)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    fixed: Struct
+    names: tuple[str, ...]
+    body: bool = False
+
+
+_LAYOUTS: Final[dict[type[object], _Layout]] = {
+    Allocate: _Layout(Struct(">B16sI"), ("version", "token", "lifetime")),
+    Join: _Layout(Struct(">B16s?I"), ("version", "token", "resume", "nameplate")),
+    Open: _Layout(Struct(">B16s?32sI"), ("version", "token", "resume", "name", "lifetime")),
+    Send: _Layout(Struct(">I"), ("number",), body=True),
+    Acknowledge: _Layout(Struct(">I"), ("through",)),
+    Burn: _Layout(Struct(">"), ()),
+    Close: _Layout(Struct(">"), ()),
+    Welcome: _Layout(Struct(">III"), ("nameplate", "expires", "stored")),
+    Mail: _Layout(Struct(">I"), ("number",), body=True),
+    Taken: _Layout(Struct(">I"), ("through",)),
+    Crowded: _Layout(Struct(">I"), ("count",)),
+    Ended: _Layout(Struct(">BI"), ("reason", "seconds")),
+}
+_FROM_CLIENT: Final[dict[int, type[ClientMessage]]] = {
+    kind.TYPE: kind for kind in (Allocate, Join, Open, Send, Acknowledge, Burn, Close)
+}
+_FROM_SERVER: Final[dict[int, type[ServerMessage]]] = {
+    kind.TYPE: kind for kind in (Welcome, Mail, Taken, Crowded, Ended)
+}
+# Each field's smallest and largest value; a field that is not named here may have any.
+_RANGES: Final[dict[str, tuple[int, int]]] = {
+    "version": (VERSION, VERSION),
+    "nameplate": (0, MAX_NAMEPLATE),
+    "lifetime": (0, MAX_LIFETIME),
+    "number": (1, MAX_NUMBER),
+    "through": (0, MAX_NUMBER),
+    "stored": (0, MAX_NUMBER),
+}
+
+
+def encode(message: ClientMessage | ServerMessage) -> bytes:
+    """The bytes of ``message``.
+
+    Raises:
+        ValueError: a field is out of its range; nothing that `decode_client` or
+            `decode_server` would refuse is ever made.
+    """
+    layout = _LAYOUTS[type(message)]
+    values = [getattr(message, name) for name in layout.names]
+    _check(message)
+    head = bytes((message.TYPE,)) + layout.fixed.pack(*values)
+    return head + message.body if isinstance(message, Send | Mail) else head
+
+
+def decode_client(data: bytes) -> ClientMessage:
+    """The message that a client sent as ``data``.
+
+    Raises:
+        UnsupportedVersion: a first message of another version.
+        MalformedMessage: anything else that is no message of a client.
+    """
+    if len(data) > 1 and data[0] in (Allocate.TYPE, Join.TYPE, Open.TYPE) and data[1] != VERSION:
+        raise UnsupportedVersion(f"version {data[1]} is not spoken here")
+    return _decode(data, _FROM_CLIENT)
+
+
+def decode_server(data: bytes) -> ServerMessage:
+    """The message that a rendezvous sent as ``data``.
+
+    Raises:
+        MalformedMessage: it is no message of a rendezvous.
+    """
+    return _decode(data, _FROM_SERVER)
+
+
+def _decode(data: bytes, kinds: Mapping[int, type[_MessageT]]) -> _MessageT:
+    kind = kinds.get(data[0]) if data else None
+    if kind is None:
+        raise MalformedMessage("unknown type of message" if data else "empty message")
+    layout = _LAYOUTS[kind]
+    end = 1 + layout.fixed.size
+    if len(data) < end or (len(data) > end and not layout.body):
+        raise MalformedMessage(f"{len(data)} bytes are no {kind.__name__}")
+    fields: dict[str, Any] = dict(zip(layout.names, layout.fixed.unpack(data[1:end]), strict=True))
+    if "resume" in fields and data[1 + 1 + TOKEN_SIZE] > 1:
+        raise MalformedMessage("a flag is 0 or 1")
+    if "reason" in fields:
+        fields["reason"] = _reason(fields["reason"])
+    if layout.body:
+        fields["body"] = data[end:]
+    message = kind(**fields)
+    _check(message)
+    return message
+
+
+def _reason(value: int) -> Reason:
+    try:
+        return Reason(value)
+    except ValueError:
+        raise MalformedMessage(f"unknown reason {value}") from None
+
+
+def _check(message: ClientMessage | ServerMessage) -> None:
+    for name in _LAYOUTS[type(message)].names:
+        value = getattr(message, name)
+        low, high = _RANGES.get(name, (0, 0xFFFFFFFF))
+        if isinstance(value, int) and not low <= value <= high:
+            raise MalformedMessage(f"{name} is out of range: {value}")
+    match message:
+        case Join(nameplate=0):
+            raise MalformedMessage("a nameplate starts at 1")
+        case Allocate(token=token) | Join(token=token) | Open(token=token):
+            if len(token) != TOKEN_SIZE:
+                raise MalformedMessage("a token has another length")
+            if isinstance(message, Open) and len(message.name) != NAME_SIZE:
+                raise MalformedMessage("a room's name has another length")
+        case Send(body=body) | Mail(body=body):
+            if not 1 <= len(body) <= MAX_BODY:
+                raise MalformedMessage(f"a body of {len(body)} bytes")
+        case _:
+            pass

@@ -1,0 +1,101 @@
+"""The rendezvous' last word on a conversation, as an error of this project's tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from p2pxfer.errors import (
+    CodeExpired,
+    PeerGone,
+    RendezvousMisbehaved,
+    RendezvousUnreachable,
+    RoomBurnt,
+    RoomFull,
+    RoomRefused,
+    TransferError,
+)
+from p2pxfer.rendezvous.messages import Ended, Reason
+
+_Refusal = tuple[type[TransferError], str, str | None]  # what, said how, the hint if it is special
+
+_AGAIN: Final = "run the same command again on both sides"
+_LATER: Final = "try again later, or choose another rendezvous with --rendezvous"
+_ANYWHERE: Final[Mapping[Reason, _Refusal]] = {
+    Reason.VERSION: (
+        RoomRefused,
+        "the rendezvous speaks another version of its protocol",
+        "update p2pxfer here, or on the server",
+    ),
+    Reason.MALFORMED: (
+        RendezvousMisbehaved,
+        "the rendezvous calls a proper message malformed",
+        None,
+    ),
+    Reason.LIMITED: (
+        RoomRefused,
+        "too many tries from this address: the rendezvous allows another in {seconds} s",
+        "wait {seconds} s, then try again",
+    ),
+    Reason.BUSY: (RoomRefused, "the rendezvous is busy and takes nothing more now", _LATER),
+    Reason.OVERFLOW: (RoomRefused, "{room} has carried as much mail as a room may", _AGAIN),
+}
+_AT_THE_DOOR: Final[Mapping[Reason, _Refusal]] = {
+    Reason.UNKNOWN: (
+        RoomRefused,
+        "the rendezvous knows no {room}",
+        "check the number at the start of the code, or ask the sender for a new one",
+    ),
+    Reason.FULL: (
+        RoomFull,
+        "two sides are in {room} already",
+        "somebody else may have typed this code: ask the sender for a new one",
+    ),
+    Reason.BURNT: (RoomBurnt, "a wrong code was typed in {room}: nobody can use it again", None),
+    Reason.EXPIRED: (RoomRefused, "{room} has expired", None),
+    Reason.CLOSED: (RoomRefused, "the other side has left {room}", None),
+    Reason.ABANDONED: (RoomRefused, "the other side has left {room}", None),
+    **_ANYWHERE,
+}
+_INSIDE: Final[Mapping[Reason, _Refusal]] = {
+    Reason.UNKNOWN: (
+        RoomRefused,
+        "the rendezvous has lost {room}: it was restarted, or this side was away for too long",
+        _AGAIN,
+    ),
+    Reason.BURNT: (
+        RoomBurnt,
+        "the other side says that a wrong code was typed in {room}",
+        None,
+    ),
+    Reason.EXPIRED: (CodeExpired, "{room} has expired", None),
+    Reason.CLOSED: (PeerGone, "the other side has left {room}", None),
+    Reason.ABANDONED: (PeerGone, "a side was away from {room} for too long", None),
+    Reason.SUPERSEDED: (
+        RendezvousUnreachable,
+        "another connection took the place of this one",
+        None,
+    ),
+    **_ANYWHERE,
+}
+
+
+def at_the_door(ended: Ended, room: str) -> TransferError:
+    """Why a side was not let into ``room``, which is named as in "room 7"."""
+    return _error(_AT_THE_DOOR, ended, room)
+
+
+def inside(ended: Ended, room: str) -> TransferError:
+    """Why a conversation in ``room`` ended; `RendezvousUnreachable` is worth a reconnection."""
+    return _error(_INSIDE, ended, room)
+
+
+def _error(refusals: Mapping[Reason, _Refusal], ended: Ended, room: str) -> TransferError:
+    if ended.reason not in refusals:
+        return RendezvousMisbehaved(
+            f"the rendezvous said {ended.reason.name} where it makes no sense"
+        )
+    error, message, hint = refusals[ended.reason]
+    if hint is not None:
+        hint = hint.format(seconds=ended.seconds)
+    return error(message.format(room=room, seconds=ended.seconds), hint)

@@ -1,0 +1,112 @@
+"""How much the rendezvous does for one address, and in all. No clock, no socket.
+
+An IPv6 customer holds at least a /64, so its addresses count as one; an IPv4 address mapped into
+IPv6 counts as the IPv4 address that it is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from math import ceil
+from typing import Final
+
+_ADDRESSES: Final = 65_536  # remembered by a `Budget`; the longest unseen is forgotten first
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """``burst`` at once, then one each ``seconds``."""
+
+    burst: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one rendezvous allows.
+
+    Attributes:
+        allocations: rooms made by one address.
+        failed_joins: joins of one address that found no room to be in, or whose room burnt.
+        connections: WebSockets of one address at a time.
+        total_connections: WebSockets at a time.
+        rooms: rooms at a time, ended ones that are still remembered included.
+        stored: bytes of mail kept in all rooms together.
+        messages: what one WebSocket may send in all.
+        first_message: seconds until a WebSocket must have said what it wants.
+    """
+
+    allocations: Rate = Rate(60, 5)
+    failed_joins: Rate = Rate(10, 30)
+    connections: int = 256
+    total_connections: int = 10_000
+    rooms: int = 20_000
+    stored: int = 256 * 1024 * 1024
+    messages: int = 16_384
+    first_message: float = 10
+
+
+class Budget:
+    """A token bucket for each address."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._free_at: OrderedDict[str, float] = OrderedDict()  # when the bucket is full again
+
+    def wait(self, address: str, now: float) -> int:
+        """Whole seconds until ``address`` may spend one; 0 for now."""
+        backlog = self._free_at.get(address, now) - now
+        over = backlog - (self._rate.burst - 1) * self._rate.seconds
+        return ceil(over) if over > 0 else 0
+
+    def spend(self, address: str, now: float) -> None:
+        """Take one from ``address``, which may go into debt by at most one burst."""
+        most = now + 2 * self._rate.burst * self._rate.seconds
+        free_at = max(now, self._free_at.pop(address, now)) + self._rate.seconds
+        self._free_at[address] = min(most, free_at)
+        if len(self._free_at) > _ADDRESSES:
+            self._free_at.popitem(last=False)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Things that exist at the moment, counted by address."""
+
+    total: int = 0
+    _by_address: dict[str, int] = field(default_factory=dict)
+
+    def of(self, address: str) -> int:
+        """How many belong to ``address``."""
+        return self._by_address.get(address, 0)
+
+    def add(self, address: str) -> None:
+        """One more."""
+        self.total += 1
+        self._by_address[address] = self.of(address) + 1
+
+    def remove(self, address: str) -> None:
+        """One less."""
+        self.total -= 1
+        left = self.of(address) - 1
+        if left:
+            self._by_address[address] = left
+        else:
+            del self._by_address[address]
+
+
+def network(address: str) -> str:
+    """Who ``address`` counts as: the address itself for IPv4, its /64 for IPv6.
+
+    Text that is no address (a Unix socket has none) counts as itself.
+    """
+    try:
+        parsed = ip_address(address.split("%", 1)[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((int(parsed), 64), strict=False))
