@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from enum import IntEnum
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from p2pxfer.errors import IntegrityError, PeerMisbehaved
-from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
+from p2pxfer.manifest import UNKNOWN_SIZE, Failure
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
 from p2pxfer.transfer.actions import (
@@ -31,72 +30,27 @@ from p2pxfer.transfer.actions import (
     ReceiverAction,
     Send,
     Settled,
-    Totals,
     WriteBlock,
 )
-from p2pxfer.transfer.credit import BYTE_WINDOW, ENTRY_WINDOW, block_cost, entry_weight
+from p2pxfer.transfer.credit import BYTE_WINDOW, block_cost
 from p2pxfer.transfer.dialogue import Dialogue, Phase, Rules
 from p2pxfer.transfer.incoming import Incoming
+from p2pxfer.transfer.ledger import Ledger, Slot, Stage, Step
+from p2pxfer.transfer.listing import Listing
 
 
-class Stage(IntEnum):
-    """Where one entry is, as the receiver knows it."""
-
-    LISTED = 0
-    AWAITED = 1  # a wanted file: its FileEnd is to come
-    MAKING = 2  # a directory or symlink, with the session
-    ENDED = 3  # a file whose end is with the session
-    DRAINING = 4  # failed here; its FileEnd is to come
-    OVER = 5
+def _check_own(failure: Failure) -> None:
+    if failure < m.FIRST_RECEIVER_FAILURE:
+        raise ValueError(f"{failure.name} is for the sender to say")
 
 
-class Step(IntEnum):
-    """What moves an entry on; all but END are the session's."""
-
-    SKIP = 0
-    WANT = 1
-    MAKE = 2
-    END = 3
-    DONE = 4
-    FAIL = 5
-
-
-MOVES: Final[Mapping[tuple[Stage, Step], Stage]] = {
-    (Stage.LISTED, Step.SKIP): Stage.OVER,
-    (Stage.LISTED, Step.WANT): Stage.AWAITED,
-    (Stage.LISTED, Step.MAKE): Stage.MAKING,
-    (Stage.MAKING, Step.DONE): Stage.OVER,
-    (Stage.MAKING, Step.FAIL): Stage.OVER,
-    (Stage.AWAITED, Step.END): Stage.ENDED,
-    (Stage.AWAITED, Step.FAIL): Stage.DRAINING,
-    (Stage.DRAINING, Step.END): Stage.OVER,
-    (Stage.ENDED, Step.DONE): Stage.OVER,
-    (Stage.ENDED, Step.FAIL): Stage.OVER,
-}
-
-
-class _Slot:
-    """An entry that is not settled."""
-
-    __slots__ = ("entry", "failure", "number", "owed", "refused", "root", "size", "stage", "weight")
-
-    def __init__(self, number: int, entry: Entry, weight: int) -> None:
-        self.number = number
-        self.entry = entry
-        self.weight = weight
-        self.stage = Stage.LISTED
-        self.failure: Failure | None = None
-        self.refused = False  # the failure is ours, and the sender was or will be told
-        self.owed = 0  # credit taken by blocks that are not written
-        self.size = 0
-        self.root: bytes | None = None
-
-    def move(self, step: Step) -> None:
-        """Raises ValueError when the session may not take this step."""
-        stage = MOVES.get((self.stage, step))
-        if stage is None:
-            raise ValueError(f"{step.name} of entry {self.number}, which is {self.stage.name}")
-        self.stage = stage
+def _append_skip(skips: list[m.Skip], number: int, failure: Failure) -> None:
+    """Add one entry to ranges, growing the last one where that fits."""
+    last = skips[-1] if skips else None
+    if last and last.failure is failure and last.first + last.count == number:
+        skips[-1] = m.Skip(last.first, last.count + 1, failure)
+    else:
+        skips.append(m.Skip(number, 1, failure))
 
 
 class Receiver(Dialogue[ReceiverAction]):
@@ -115,17 +69,14 @@ class Receiver(Dialogue[ReceiverAction]):
         self.complete = False
         self._key = receipt_key
         self._offer: m.Offer | None = None
-        self._slots: dict[int, _Slot] = {}
+        self._ledger = Ledger()
+        self._listing = Listing(self._ledger)
         self._awaited: deque[int] = deque()
         self._file: Incoming | None = None
         self._outcomes: list[Outcome] = []
-        self._listed = self._decided = self._settled = self._told_settled = 0
-        self._listed_size = self._held = self._freed = 0
-        self._skipped: int | None = None  # set by ManifestEnd
-        self._streaming = self._new_totals = self._asked = self._accepted = False
         self._taken = self._returned = self._granted = 0  # credit, cumulative
-        self._done_size = 0
-        self._failures = r.FailureList()
+        self._told_settled = 0
+        self._asked = False
         self._end: m.TransferEnd | None = None
         self._asked_root = False
         self._receipt: m.Receipt | None = None
@@ -149,21 +100,23 @@ class Receiver(Dialogue[ReceiverAction]):
         Raises:
             ValueError: before ``accept``, backwards, beyond what is listed, or a sender's failure.
         """
-        if self.phase is not Phase.MOVING or not self._decided < through <= self._listed:
+        ledger = self._ledger
+        if self.phase is not Phase.MOVING or not ledger.decided < through <= ledger.listed:
             raise ValueError("nothing to decide there")
         skips: list[m.Skip] = []
-        for number in range(self._decided, through):
+        for number in range(ledger.decided, through):
+            slot = ledger[number]
             failure = skip.get(number)
-            slot = self._slots[number]
             if failure is not None:
-                self._skip(slot, failure, skips)
-            elif slot.entry.kind is EntryKind.FILE:
-                slot.move(Step.WANT)
+                _check_own(failure)
+                slot.move(Step.SKIP)
+                slot.refuse(failure)
+                _append_skip(skips, number, failure)
+            elif ledger.want(slot):
                 self._awaited.append(number)
             else:
-                slot.move(Step.MAKE)
                 self._queue.append(MakeEntry(number, slot.entry))
-        self._decided = through
+        ledger.decided = through
         while len(skips) > m.MAX_SKIPS:
             part, skips = skips[: m.MAX_SKIPS], skips[m.MAX_SKIPS :]
             self._queue.append(Send(m.Want(part[-1].first + part[-1].count, tuple(part))))
@@ -172,7 +125,7 @@ class Receiver(Dialogue[ReceiverAction]):
 
     def written(self, block: WriteBlock) -> None:
         """Answers `WriteBlock`: on the disk, or handed to whoever reads it."""
-        slot = self._slots.get(block.number)
+        slot = self._ledger.get(block.number)
         if slot is None or slot.stage not in (Stage.AWAITED, Stage.ENDED):
             return
         cost = block_cost(block.length, zero=block.zero)
@@ -193,12 +146,11 @@ class Receiver(Dialogue[ReceiverAction]):
         Its remains are the session's to remove; nothing more will come for it. A failure of the
         sender's that was told by `EndFile` stands.
         """
-        if failure < m.FIRST_RECEIVER_FAILURE:
-            raise ValueError(f"{failure.name} is for the sender to say")
+        _check_own(failure)
         slot = self._slot(number)
         slot.move(Step.FAIL)
         if slot.failure is None:
-            slot.failure, slot.refused = failure, True
+            slot.refuse(failure)
             self._queue.append(Send(m.Failed(number, failure)))
         self._close(slot)
 
@@ -212,8 +164,9 @@ class Receiver(Dialogue[ReceiverAction]):
             raise ValueError("no root is needed")
         if root != self._end.root:
             raise IntegrityError("what arrived is not what the other side says it sent")
+        ledger = self._ledger
         own = r.unsigned(
-            self._offer.transfer_id, root, self._listed, self._done_size, self._failures
+            self._offer.transfer_id, root, ledger.listed, ledger.done_size, ledger.failures
         )
         self._receipt = r.signed(self._key, own)
         self.complete = True
@@ -223,44 +176,21 @@ class Receiver(Dialogue[ReceiverAction]):
         if self.phase is not Phase.OFFERED or not self._asked:
             raise ValueError("nothing was asked")
 
-    def _slot(self, number: int) -> _Slot:
-        slot = self._slots.get(number)
+    def _slot(self, number: int) -> Slot:
+        slot = self._ledger.get(number)
         if slot is None:
             raise ValueError(f"entry {number} is not known, or over")
         return slot
 
-    def _skip(self, slot: _Slot, failure: Failure, skips: list[m.Skip]) -> None:
-        if failure < m.FIRST_RECEIVER_FAILURE:
-            raise ValueError(f"{failure.name} is for the sender to say")
-        slot.move(Step.SKIP)
-        slot.failure, slot.refused = failure, True
-        last = skips[-1] if skips else None
-        if last and last.failure is failure and last.first + last.count == slot.number:
-            skips[-1] = m.Skip(last.first, last.count + 1, failure)
-        else:
-            skips.append(m.Skip(slot.number, 1, failure))
-
-    def _close(self, slot: _Slot) -> None:
+    def _close(self, slot: Slot) -> None:
         self._returned += slot.owed
         slot.owed = 0
         if slot.stage is Stage.OVER:
             self._settle()
 
     def _settle(self) -> None:
-        """Forget what is over, from the front."""
-        slots = self._slots
-        while (slot := slots.get(self._settled)) is not None and slot.stage is Stage.OVER:
-            del slots[self._settled]
-            self._settled += 1
-            self._freed += slot.weight
-            failure = slot.failure
-            if failure is None:
-                self._done_size += slot.size
-                outcome = Outcome(slot.number, slot.entry, None, slot.size, slot.root)
-            else:
-                self._failures.add(slot.number, failure)
-                outcome = Outcome(slot.number, slot.entry, failure, 0, None)
-            self._outcomes.append(outcome)
+        while self._ledger.front_over():
+            self._outcomes.append(self._ledger.settle())
 
     def _activity(self) -> m.Activity:
         if self.phase is Phase.OFFERED and self._asked:
@@ -268,19 +198,19 @@ class Receiver(Dialogue[ReceiverAction]):
         if self.phase is Phase.MOVING:
             if self._taken != self._returned or self._unfinished():
                 return m.Activity.WRITING
-            if self._decided < self._listed:
+            if self._ledger.decided < self._ledger.listed:
                 return m.Activity.DECIDING
         return m.Activity.WRITING if self._asked_root and not self.complete else m.Activity.IDLE
 
     def _unfinished(self) -> bool:
-        front = self._slots.get(self._settled)
+        front = self._ledger.get(self._ledger.settled)
         return front is not None and front.stage in (Stage.MAKING, Stage.ENDED)
 
     def _take(self) -> ReceiverAction | Common | None:
         while self._queue:
             action = self._queue.popleft()
             if isinstance(action, WriteBlock | BeginFile | EndFile | MakeEntry):
-                slot = self._slots.get(action.number)
+                slot = self._ledger.get(action.number)
                 if slot is None or slot.refused:
                     if isinstance(action, WriteBlock) and action.payload:
                         return DropData(action.payload)
@@ -289,11 +219,10 @@ class Receiver(Dialogue[ReceiverAction]):
         return self._next_report()
 
     def _next_report(self) -> ReceiverAction | Common | None:
-        if self._new_totals:
-            self._new_totals = False
-            size = None if self._streaming else self._listed_size
-            return Totals(self._listed, size, self._skipped is not None, self._skipped or 0)
-        if self.phase is Phase.OFFERED and not self._asked and self._offer and self._told_any():
+        if self._listing.changed:
+            return self._listing.totals()
+        known = self._ledger.listed or self._listing.complete
+        if self.phase is Phase.OFFERED and known and self._offer and not self._asked:
             self._asked = True
             return AskAccept(self._offer)
         if self._outcomes:
@@ -301,67 +230,36 @@ class Receiver(Dialogue[ReceiverAction]):
             self._outcomes = []
             return settled
         if self.phase is Phase.MOVING:
-            granted = self._returned + BYTE_WINDOW
-            if granted != self._granted or self._settled != self._told_settled:
-                self._granted, self._told_settled = granted, self._settled
-                self._held -= self._freed
-                self._freed = 0
-                return Send(m.Credit(granted, self._settled))
+            granted, over = self._returned + BYTE_WINDOW, self._ledger.settled
+            if granted != self._granted or over != self._told_settled:
+                self._granted, self._told_settled = granted, over
+                self._ledger.release()
+                return Send(m.Credit(granted, over))
         if self._end is not None and not self._asked_root:
             self._asked_root = True
             return NeedRoot()
         return None
-
-    def _told_any(self) -> bool:
-        return self._listed > 0 or self._skipped is not None
 
     def _greeted(self) -> None:
         self.phase = Phase.GREETED
 
     def _on_offer(self, offer: m.Offer) -> None:
         self._offer = offer
+        self._listing.kind = offer.kind
         self.phase = Phase.OFFERED
 
     def _on_page(self, page: m.Page) -> None:
-        weights = [entry_weight(entry) for entry in page.entries]
-        if self._skipped is not None or page.first != self._listed:
-            raise PeerMisbehaved("the other side listed entries out of order")
-        if self._held + sum(weights) > ENTRY_WINDOW:
-            raise PeerMisbehaved("the other side listed more entries than it may")
-        for entry, weight in zip(page.entries, weights, strict=True):
-            self._check_kind(entry)
-            self._slots[self._listed] = _Slot(self._listed, entry, weight)
-            self._listed += 1
-            self._held += weight
-            self._listed_size += max(entry.size, 0)
-        self._new_totals = True
+        self._listing.add_page(page)
         self._queue.append(NewEntries(page.first, page.entries))
 
-    def _check_kind(self, entry: Entry) -> None:
-        """A stream or text is one file; files have a size."""
-        kind = self._offer.kind if self._offer else TransferKind.FILES
-        self._streaming = entry.size == UNKNOWN_SIZE
-        alone = self._listed == 0 and entry.kind is EntryKind.FILE
-        if kind is TransferKind.FILES:
-            alone = True
-        if not alone or (self._streaming and kind is not TransferKind.STREAM):
-            raise PeerMisbehaved(f"the other side listed an entry that no {kind.name} has")
-
     def _on_manifest_end(self, end: m.ManifestEnd) -> None:
-        if (
-            self._skipped is not None
-            or end.entries != self._listed
-            or end.size != self._listed_size
-        ):
-            raise PeerMisbehaved("the other side ended its list with other sums")
-        self._skipped = end.skipped
-        self._new_totals = True
+        self._listing.end(end)
 
     def _on_file_begin(self, begin: m.FileBegin) -> None:
         number = begin.number
         if self._file is not None or not self._awaited or self._awaited[0] != number:
             raise PeerMisbehaved("the other side began a file that is not the next one wanted")
-        slot = self._slots[number]
+        slot = self._ledger[number]
         if begin.size == UNKNOWN_SIZE != slot.entry.size:
             raise PeerMisbehaved("the other side began a file without its size")
         self._file = Incoming(number, begin.size)
@@ -379,7 +277,7 @@ class Receiver(Dialogue[ReceiverAction]):
         self._taken += cost
         if self._taken > self._granted:
             raise PeerMisbehaved("the other side sent more than it had credit for")
-        slot = self._slots[block.number]
+        slot = self._ledger[block.number]
         if slot.stage is Stage.DRAINING:
             self._returned += cost
         else:
@@ -404,7 +302,7 @@ class Receiver(Dialogue[ReceiverAction]):
         number, file = end.number, self._file
         if not self._awaited or self._awaited[0] != number:
             raise PeerMisbehaved("the other side ended a file that is not the next one wanted")
-        slot = self._slots[number]
+        slot = self._ledger[number]
         failure = end.failure
         if failure is not None and failure >= m.FIRST_RECEIVER_FAILURE and failure != slot.failure:
             raise PeerMisbehaved("the other side failed a file in this side's name")
@@ -422,9 +320,10 @@ class Receiver(Dialogue[ReceiverAction]):
         self._queue.append(EndFile(number, end.size, end.root, failure))
 
     def _on_transfer_end(self, end: m.TransferEnd) -> None:
-        own = (self._listed, self._done_size, self._failures.count)
-        if self._skipped is None or self._told_settled != self._listed:
+        ledger = self._ledger
+        if not self._listing.complete or self._told_settled != ledger.listed:
             raise PeerMisbehaved("the other side ended the transfer before its entries")
+        own = (ledger.listed, ledger.done_size, ledger.failures.count)
         if (end.entries, end.size, end.failed) != own:
             raise PeerMisbehaved("the other side ended the transfer with other sums")
         self._end = end

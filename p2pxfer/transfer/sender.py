@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import ClassVar, Final
 
 from p2pxfer.errors import Declined, IntegrityError, PeerMisbehaved
-from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure, block_size
+from p2pxfer.manifest import Entry, Failure
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
 from p2pxfer.transfer.actions import (
@@ -22,66 +21,22 @@ from p2pxfer.transfer.actions import (
     Done,
     NeedRoot,
     OpenFile,
-    Outcome,
     Send,
-    SendBlock,
     SenderAction,
     Settled,
     Walk,
 )
-from p2pxfer.transfer.credit import ENTRY_WINDOW, MAX_BYTE_WINDOW, block_cost, entry_weight
+from p2pxfer.transfer.credit import MAX_BYTE_WINDOW, block_cost
 from p2pxfer.transfer.dialogue import Dialogue, Phase, Rules
 from p2pxfer.transfer.frames import MAX_ENTRIES_BYTES, encoded_size
+from p2pxfer.transfer.ledger import Ledger, Stage, Step
+from p2pxfer.transfer.outgoing import Outgoing
 
 WALK_ROOM: Final = 512
 PAGE_BYTES: Final = 16 * 1024  # a page is cut here, so that content gets between pages
 
 
-class Stage(IntEnum):
-    """Where one entry is, as the sender knows it."""
-
-    LISTED = 0
-    SKIPPED = 1
-    MAKING = 2  # a directory or symlink: the receiver's to make
-    WANTED = 3
-    SENT = 4  # its FileEnd is out
-
-
-SETTLABLE: Final = (Stage.SKIPPED, Stage.MAKING, Stage.SENT)
-
-
-class _Slot:
-    """An entry that is not settled."""
-
-    __slots__ = ("entry", "failure", "refused", "root", "size", "stage", "weight")
-
-    def __init__(self, entry: Entry, weight: int) -> None:
-        self.entry = entry
-        self.weight = weight
-        self.stage = Stage.LISTED
-        self.failure: Failure | None = None
-        self.refused = False  # the failure is the receiver's
-        self.size = 0
-        self.root: bytes | None = None
-
-
-class _OpenFile:
-    """The file that is being sent."""
-
-    __slots__ = ("block", "closing", "number", "opened", "out", "planned", "sent", "size", "slot")
-
-    def __init__(self, number: int, slot: _Slot) -> None:
-        self.number = number
-        self.slot = slot
-        self.opened = self.closing = False
-        self.size = self.block = 0
-        self.planned = 0  # bytes asked for by SendBlock
-        self.sent = 0
-        self.out: deque[int] = deque()  # lengths of SendBlocks without an answer
-
-    def complete(self) -> bool:
-        """Whether nothing more is to be read."""
-        return not self.out and self.planned == self.size
+SETTLABLE: Final = (Stage.OVER, Stage.MAKING, Stage.ENDED)  # by the receiver, from there on
 
 
 class Sender(Dialogue[SenderAction]):
@@ -100,17 +55,13 @@ class Sender(Dialogue[SenderAction]):
         super().__init__(now)
         self._offer = offer
         self._key = receipt_key
+        self._ledger = Ledger()
         self._unpaged: deque[Entry] = deque()
-        self._slots: dict[int, _Slot] = {}
         self._wanted: deque[int] = deque()
-        self._file: _OpenFile | None = None
-        self._listed = self._decided = self._settled = 0
-        self._listed_size = self._held = 0
+        self._file: Outgoing | None = None
         self._skipped: int | None = None  # set by end_manifest
         self._walking = self._told_end = self._asked_root = False
         self._credit = self._spent = 0
-        self._done_size = 0
-        self._failures = r.FailureList()
         self._own: m.Receipt | None = None
 
     @property
@@ -139,11 +90,7 @@ class Sender(Dialogue[SenderAction]):
 
     def file_opened(self, number: int, size: int, mode: int, mtime_ns: int) -> None:
         """Answers `OpenFile`: values as of now, ``size`` -1 for a stream."""
-        file = self._current(number)
-        if file.opened:
-            raise ValueError("opened twice")
-        file.opened = True
-        file.size, file.block = size, block_size(size)
+        self._current(number).open(size)
         self._queue.append(Send(m.FileBegin(number, size, mode, mtime_ns)))
 
     def block_sent(
@@ -156,30 +103,18 @@ class Sender(Dialogue[SenderAction]):
         Raises:
             ValueError: not the length that was asked for.
         """
-        file = self._current(number)
-        if not file.out:
-            raise ValueError("no block was asked for")
-        stream = file.size == UNKNOWN_SIZE
-        asked = file.out[0]
-        if length != asked and not (stream and last and 0 <= length < asked):
-            raise ValueError(f"a block of {length} bytes where {asked} were asked for")
-        file.out.popleft()
-        cost = block_cost(length, zero=zero) if length else 0
-        self._spent -= block_cost(asked, zero=False) - cost
-        file.sent += length
+        self._spent -= self._current(number).answer(length, zero=zero, last=last)
         self._size_moved += length
-        if stream and last:
-            file.size = file.planned = file.sent
 
     def file_closed(self, number: int, failure: Failure | None, root: bytes) -> None:
         """Answers `CloseFile`, or comes by itself with a failure, at any time since `OpenFile`."""
         file = self._current(number)
-        slot = file.slot
-        if failure is None and not slot.refused and not (file.opened and file.complete()):
+        slot = self._ledger[number]
+        if failure is None and not slot.refused and not file.complete():
             raise ValueError("a file without all of its blocks has failed")
-        self._spent -= sum(block_cost(length, zero=False) for length in file.out)
+        self._spent -= file.unused()
         self._file = None
-        slot.stage = Stage.SENT
+        slot.move(Step.END)
         if not slot.refused:
             slot.failure = failure
         slot.size, slot.root = file.sent, root
@@ -191,11 +126,12 @@ class Sender(Dialogue[SenderAction]):
         """Answers `NeedRoot`."""
         if not self._asked_root or self._own is not None:
             raise ValueError("no root is needed")
+        ledger = self._ledger
         self._own = r.unsigned(
-            self._offer.transfer_id, root, self._listed, self._done_size, self._failures
+            self._offer.transfer_id, root, ledger.listed, ledger.done_size, ledger.failures
         )
         self.phase = Phase.CLOSING
-        end = m.TransferEnd(root, self._listed, self._done_size, self._failures.count)
+        end = m.TransferEnd(root, ledger.listed, ledger.done_size, ledger.failures.count)
         self._queue.append(Send(end))
 
     def upcoming(self, count: int) -> list[tuple[int, Entry]]:
@@ -204,19 +140,18 @@ class Sender(Dialogue[SenderAction]):
         for number in self._wanted:
             if len(ahead) >= count:
                 break
-            slot = self._slots[number]
+            slot = self._ledger[number]
             if not slot.refused:
                 ahead.append((number, slot.entry))
         return ahead
 
-    def _current(self, number: int) -> _OpenFile:
+    def _current(self, number: int) -> Outgoing:
         if self._file is None or self._file.number != number:
             raise ValueError(f"entry {number} is not the file being sent")
         return self._file
 
     def _activity(self) -> m.Activity:
-        file = self._file
-        if file is not None and (not file.opened or file.out or file.closing):
+        if self._file is not None and self._file.reading():
             return m.Activity.READING
         return m.Activity.WALKING if self._walking else m.Activity.IDLE
 
@@ -226,7 +161,7 @@ class Sender(Dialogue[SenderAction]):
         if self.phase is Phase.MOVING or self.phase is Phase.OFFERED:
             action = self._next_listing()
             if action is None and self.phase is Phase.MOVING:
-                action = self._next_block() if self._file else self._next_file()
+                action = self._next_block(self._file) if self._file else self._next_file()
             return action
         return None
 
@@ -242,60 +177,46 @@ class Sender(Dialogue[SenderAction]):
         if self._told_end:
             return None
         self._told_end = True
-        return Send(m.ManifestEnd(self._listed, self._listed_size, self._skipped))
+        return Send(m.ManifestEnd(self._ledger.listed, self._ledger.size, self._skipped))
 
     def _cut_page(self) -> m.Page:
-        first, taken, size = self._listed, [], 0
-        unpaged = self._unpaged
+        ledger, unpaged = self._ledger, self._unpaged
+        first, taken, size = ledger.listed, [], 0
         while unpaged and size < PAGE_BYTES:
             entry = unpaged[0]
-            weight = entry_weight(entry)
             size += encoded_size(entry)
-            if self._held + weight > ENTRY_WINDOW or size > MAX_ENTRIES_BYTES:
+            if size > MAX_ENTRIES_BYTES or not ledger.fits((entry,)):
                 break
-            unpaged.popleft()
-            taken.append(entry)
-            self._slots[self._listed] = _Slot(entry, weight)
-            self._held += weight
-            self._listed += 1
-            self._listed_size += max(entry.size, 0)
+            taken.append(unpaged.popleft())
+            ledger.add(entry)
         return m.Page(first, tuple(taken))
 
     def _next_file(self) -> SenderAction | Common | None:
         if self._wanted:
             number = self._wanted.popleft()
-            slot = self._slots[number]
+            slot = self._ledger[number]
             if slot.refused:
-                slot.stage = Stage.SENT
+                slot.move(Step.END)
                 return Send(m.FileEnd(number, slot.failure, 0, m.NO_DIGEST))
-            self._file = _OpenFile(number, slot)
+            self._file = Outgoing(number)
             return OpenFile(number, slot.entry)
-        if self._told_end and self._settled == self._listed and not self._asked_root:
+        if self._told_end and self._ledger.settled == self._ledger.listed and not self._asked_root:
             self._asked_root = True
             return NeedRoot()
         return None
 
-    def _next_block(self) -> SenderAction | None:
-        file = self._file
-        if file is None or not file.opened or file.closing:
+    def _next_block(self, file: Outgoing) -> SenderAction | None:
+        if not file.opened or file.closing:
             return None
-        if file.slot.refused or file.complete():
+        if file.complete() or self._ledger[file.number].refused:
             file.closing = True
             return CloseFile(file.number)
-        offset = file.planned
-        if file.size == UNKNOWN_SIZE:
-            length = 0 if file.out else file.block
-        else:
-            length = min(file.block, file.size - offset)
-        if length == 0:
-            return None
+        length = file.next_length()
         cost = block_cost(length, zero=False)
-        if self._spent + cost > self._credit:
+        if not length or self._spent + cost > self._credit:
             return None
         self._spent += cost
-        file.planned += length
-        file.out.append(length)
-        return SendBlock(file.number, offset // file.block, offset, length)
+        return file.ask(length)
 
     def _greeted(self) -> None:
         self.phase = Phase.OFFERED
@@ -311,65 +232,50 @@ class Sender(Dialogue[SenderAction]):
         raise Declined(f"the other side declined{why}")
 
     def _on_want(self, want: m.Want) -> None:
-        if not self._decided < want.through <= self._listed:
+        ledger = self._ledger
+        if not ledger.decided < want.through <= ledger.listed:
             raise PeerMisbehaved("the other side decided on entries that it has not to")
-        at = self._decided
         for skip in want.skips:
             stop = skip.first + skip.count
-            if (
-                skip.first < at
-                or skip.count < 1
-                or stop > want.through
-                or skip.failure < m.FIRST_RECEIVER_FAILURE
-            ):
-                raise PeerMisbehaved("the other side skips what it can't")
-            self._want(at, skip.first)
+            if not ledger.decided <= skip.first < stop <= want.through:
+                raise PeerMisbehaved("the other side skips entries that it has not to")
+            if skip.failure < m.FIRST_RECEIVER_FAILURE:
+                raise PeerMisbehaved("the other side skips in this side's name")
+            self._want(skip.first)
             for number in range(skip.first, stop):
-                slot = self._slots[number]
-                slot.stage, slot.failure, slot.refused = Stage.SKIPPED, skip.failure, True
-            at = stop
-        self._want(at, want.through)
-        self._decided = want.through
+                ledger[number].move(Step.SKIP)
+                ledger[number].refuse(skip.failure)
+            ledger.decided = stop
+        self._want(want.through)
 
-    def _want(self, start: int, stop: int) -> None:
-        for number in range(start, stop):
-            slot = self._slots[number]
-            if slot.entry.kind is EntryKind.FILE:
-                slot.stage = Stage.WANTED
+    def _want(self, through: int) -> None:
+        ledger = self._ledger
+        for number in range(ledger.decided, through):
+            if ledger.want(ledger[number]):
                 self._wanted.append(number)
-            else:
-                slot.stage = Stage.MAKING
+        ledger.decided = through
 
     def _on_failed(self, failed: m.Failed) -> None:
-        slot = self._slots.get(failed.number)
-        if (
-            slot is None
-            or slot.refused
-            or failed.number >= self._decided
-            or failed.failure < m.FIRST_RECEIVER_FAILURE
-        ):
+        slot = self._ledger.get(failed.number)
+        if slot is None or slot.refused or slot.stage is Stage.LISTED:
             raise PeerMisbehaved("the other side failed an entry that it has not to")
-        slot.failure, slot.refused = failed.failure, True
+        if failed.failure < m.FIRST_RECEIVER_FAILURE:
+            raise PeerMisbehaved("the other side failed an entry in this side's name")
+        slot.refuse(failed.failure)
 
     def _on_credit(self, credit: m.Credit) -> None:
+        ledger = self._ledger
         if not self._credit <= credit.size <= self._spent + MAX_BYTE_WINDOW:
             raise PeerMisbehaved("the other side took credit back, or gave without bound")
-        if not self._settled <= credit.settled <= self._decided:
+        if not ledger.settled <= credit.settled <= ledger.decided:
             raise PeerMisbehaved("the other side settled entries out of order")
         self._credit = credit.size
         outcomes = []
-        for number in range(self._settled, credit.settled):
-            slot = self._slots.pop(number)
-            if slot.stage not in SETTLABLE:
+        while ledger.settled < credit.settled:
+            if ledger[ledger.settled].stage not in SETTLABLE:
                 raise PeerMisbehaved("the other side settled a file that was not sent")
-            self._held -= slot.weight
-            if slot.failure is not None:
-                self._failures.add(number, slot.failure)
-                outcomes.append(Outcome(number, slot.entry, slot.failure, 0, None))
-            else:
-                self._done_size += slot.size
-                outcomes.append(Outcome(number, slot.entry, None, slot.size, slot.root))
-        self._settled = credit.settled
+            outcomes.append(ledger.settle())
+        ledger.release()
         if outcomes:
             self._queue.append(Settled(tuple(outcomes)))
 
