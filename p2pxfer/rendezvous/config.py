@@ -24,8 +24,6 @@ _ICE_URL: Final = re.compile(
     r"(?:stuns?|turns?):(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
     r"(?:\?transport=(?:udp|tcp))?"
 )
-# The same with `user:credential@` after the scheme, as people write it on a command line.
-_WITH_CREDENTIAL: Final = re.compile(r"(turns?):([^:@\s]+):([^@\s]+)@(\S+)")
 
 
 class IceServer(TypedDict):
@@ -79,33 +77,6 @@ def parse(data: bytes) -> ServerConfig:
     if not isinstance(motd, str) or len(motd) > MAX_MOTD:
         raise ValueError("the message of the day is no short text")
     return ServerConfig(version, tuple(_ice_server(server) for server in servers), motd)
-
-
-def parse_ice_server(text: str) -> IceServer:
-    """An ICE server as people type it.
-
-    ``stun:host[:port]``, ``turn:user:credential@host[:port][?transport=udp|tcp]``, and the same
-    with ``stuns`` and ``turns``. A TURN server without a user is refused (RFC 8656 section 5
-    wants every allocation authenticated).
-
-    Raises:
-        ValueError: it is none; the message says what one looks like and quotes no credential.
-    """
-    if match := _WITH_CREDENTIAL.fullmatch(text):
-        scheme, username, credential, rest = match.groups()
-        found: dict[str, Any] = {"urls": f"{scheme}:{rest}"}
-        found |= {"username": username, "credential": credential}
-    else:
-        found = {"urls": text}
-    try:
-        server = _ice_server(found)
-        if "username" not in server and text.startswith("turn"):
-            raise ValueError("no user")
-    except ValueError:
-        raise ValueError(
-            "an ICE server looks like stun:host:3478 or turn:user:credential@host:3478"
-        ) from None
-    return server
 
 
 def _ice_server(found: object) -> IceServer:

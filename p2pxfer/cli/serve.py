@@ -1,0 +1,242 @@
+"""``p2pxfer serve``: a rendezvous, until somebody ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from p2pxfer.cli.options import IceCredentialsFlag, IceServerFlag, NetworkFlags, seconds
+from p2pxfer.errors import ExitCode, LocalFileError, TransferError, UsageError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from p2pxfer.cli.screen import Screen
+    from p2pxfer.rendezvous.config import IceServer
+
+PORT = 8765
+LISTENING = "Where it listens"
+CLIENTS = "What clients get"
+
+
+def serve(
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help="Listen on this address; 0.0.0.0 or :: for all.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Listen on this port; 0 for any free one.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = PORT,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-cert",
+            metavar="FILE",
+            help="Serve https with this certificate chain (PEM).",
+            rich_help_panel=LISTENING,
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-key",
+            metavar="FILE",
+            help="And this private key (PEM).",
+            rich_help_panel=LISTENING,
+        ),
+    ] = None,
+    trust_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--trust-proxy",
+            help="Believe the X-Forwarded-For that a web server in front adds.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = False,
+    ice_server: IceServerFlag = None,
+    ice_credentials_file: IceCredentialsFlag = None,
+    motd: Annotated[
+        str,
+        typer.Option(
+            "--motd",
+            metavar="TEXT",
+            help="A line that every client shows its user.",
+            rich_help_panel=CLIENTS,
+        ),
+    ] = "",
+    code_lifetime: Annotated[
+        str,
+        typer.Option(
+            "--code-lifetime",
+            metavar="TIME",
+            help="How long a code may live at most: 90s, 10m, 2h, 7d.",
+            rich_help_panel=CLIENTS,
+        ),
+    ] = "7d",
+) -> int:
+    """Run a rendezvous: where two sides meet, and nothing of what they say can be read.
+
+    Ctrl-C or SIGTERM ends it; that is not an error, and the exit code is 0.
+    """
+    from p2pxfer.cli.render import error_lines
+    from p2pxfer.cli.screen import Screen
+
+    screen = Screen(sys.stderr)
+    try:
+        settings = Settings(
+            host=host,
+            port=port,
+            tls=_tls(tls_cert, tls_key),
+            trust_proxy=trust_proxy,
+            ice_servers=_ice_servers(ice_server or [], ice_credentials_file),
+            motd=_motd(motd),
+            lifetime=seconds(code_lifetime),
+        )
+        asyncio.run(_serve(settings, screen))
+    except TransferError as error:
+        screen.write(error_lines(screen, error))
+        return error.exit_code
+    except KeyboardInterrupt:  # where the loop can't watch signals, as on Windows
+        return ExitCode.DONE
+    finally:
+        screen.close()
+    return ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The command line, checked. ``lifetime`` is in seconds."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    trust_proxy: bool
+    ice_servers: list[IceServer]
+    motd: str
+    lifetime: float
+
+
+async def _serve(settings: Settings, screen: Screen) -> None:
+    from p2pxfer.rendezvous.server import app
+
+    try:
+        running = await app.start(
+            settings.host,
+            settings.port,
+            ssl_context=settings.tls,
+            trust_proxy=settings.trust_proxy,
+            ice_servers=settings.ice_servers,
+            motd=settings.motd,
+            max_lifetime=settings.lifetime,
+        )
+    except OSError as error:
+        raise UsageError(
+            f"can't listen on {settings.host} port {settings.port}: {error.strerror or error}",
+            "choose another with --host and --port",
+        ) from error
+    try:
+        screen.write(_welcome(settings, running.port, screen))
+        await _told_to_end()
+    finally:
+        await running.close()
+
+
+async def _told_to_end() -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, told.set)
+        except NotImplementedError:  # Windows: KeyboardInterrupt it is
+            break
+    await told.wait()
+
+
+def _welcome(settings: Settings, port: int, screen: Screen) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "https" if settings.tls else "http"
+    everywhere = settings.host in {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
+    url = f"{scheme}://{'THIS-MACHINE' if everywhere else host}:{port}"
+    return (
+        f"rendezvous listens on {host} port {port}; Ctrl-C ends it\n"
+        f"on both sides, type: p2pxfer send … -r {screen.style.bold(url)}\n"
+    )
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    import ssl
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("TLS takes both --tls-cert and --tls-key", "give the other file, too")
+    for path in (certificate, key):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise LocalFileError(f"can't read {path}: {error.strerror}") from error
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, UsageError) as error:
+        raise UsageError(
+            f"{certificate} and {key} are no certificate with its key, in PEM and without a "
+            "password",
+            "check the two files, and that they belong together",
+        ) from error
+    return context
+
+
+def _no_password() -> str:
+    """A server that starts by itself has nobody to ask."""
+    raise UsageError("the key has a password")
+
+
+def _ice_servers(urls: list[str], credentials: Path | None) -> list[IceServer]:
+    from p2pxfer.identity.config import Config
+    from p2pxfer.rendezvous.config import IceServer
+
+    if not urls:
+        return []
+    flags = NetworkFlags(
+        rendezvous=None,
+        ice_servers=tuple(urls),
+        ice_credentials_file=credentials,
+        relay_only=False,
+    )
+    found = []
+    for server in flags.servers(Config()):
+        entry = IceServer(urls=list(server.urls))
+        if server.username is not None and server.credential is not None:
+            entry |= IceServer(
+                urls=entry["urls"], username=server.username, credential=server.credential
+            )
+        found.append(entry)
+    return found
+
+
+def _motd(text: str) -> str:
+    from p2pxfer.rendezvous.config import MAX_MOTD
+
+    if len(text) > MAX_MOTD or not text.isprintable():
+        raise UsageError(f"--motd takes one line of at most {MAX_MOTD} characters", "shorten it")
+    return text
