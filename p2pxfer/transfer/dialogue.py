@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, TransferError
 from p2pxfer.progress import Resumed, Stalled
 from p2pxfer.transfer import messages as m
-from p2pxfer.transfer.actions import Common, Lost, Send
-from p2pxfer.transfer.liveness import Liveness
+from p2pxfer.transfer.actions import Common, Lost, Send, SendBlock
+from p2pxfer.transfer.liveness import Liveness, Pulse
 
 Act = TypeVar("Act")
 
@@ -96,21 +96,32 @@ class Dialogue(Generic[Act]):
         if kind not in _ALIVE:
             self.liveness.moved(now)
         rule[1](self, message)
+        if self.liveness.pulse is not Pulse.WELL:
+            self.handle_timer(now)
 
     def next_action(self, now: float) -> Act | Common | None:
         """What to do next, in order; None: wait for a message, an answer or the deadline."""
-        action = self._take()
+        action = self._take() or self._next_sign(now)
         if action is None:
-            if self._echo is None:
-                return None
-            action, self._echo = Send(m.Pong(self._echo)), None
+            return None
         if isinstance(action, Send):
             self.liveness.sent(now)
             if type(action.message) not in _ALIVE:
                 self.liveness.moved(now)
         elif not isinstance(action, _PULSES):
             self.liveness.moved(now)
+            if isinstance(action, SendBlock):
+                self.liveness.sent(now)
         return action
+
+    def _next_sign(self, now: float) -> Send | None:
+        """The sign of life that is due."""
+        if self._echo is not None:
+            pong, self._echo = m.Pong(self._echo), None
+            return Send(pong)
+        if self.phase is not Phase.OVER and self.liveness.ping_due(now):
+            return Send(m.Ping(self.liveness.ping_time(now), self.activity, self._size_moved))
+        return None
 
     def deadline(self) -> float | None:
         """When `handle_timer` is due; None: never again."""
@@ -123,10 +134,6 @@ class Dialogue(Generic[Act]):
         event = self.liveness.handle_timer(now, own=self.activity, watched=self._watched())
         if event is not None:
             self._queue.append(event)
-        if self.liveness.ping_due(now):
-            self.liveness.sent(now)
-            ping = m.Ping(self.liveness.ping_time(now), self.activity, self._size_moved)
-            self._queue.append(Send(ping))
 
     def abort(self, code: m.AbortCode, text: str) -> None:
         """End here: all that follows is one `Send` that tells the other side."""
@@ -137,7 +144,9 @@ class Dialogue(Generic[Act]):
             self._queue.append(Send(m.Abort(code, text)))
 
     def _watched(self) -> bool:
-        return self.phase in (Phase.MOVING, Phase.CLOSING)
+        """Whether the transfer should be moving: nobody is asked anything here."""
+        moving = self.phase is Phase.MOVING or self.phase is Phase.CLOSING
+        return moving and self.activity is not m.Activity.PROMPTING
 
     def _take(self) -> Act | Common | None:
         """The next action but for pongs."""

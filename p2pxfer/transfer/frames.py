@@ -210,8 +210,10 @@ def _read_block(body: memoryview) -> m.Block:
 
 
 def _read_data(body: memoryview) -> m.Data:
+    """A slice, unless it would keep a much larger message alive."""
     _check(len(body) > 0, "data without bytes")
-    return m.Data(body)
+    whole = memoryview(body.obj)
+    return m.Data(body if len(body) * 2 >= len(whole) else bytes(body))
 
 
 def _read_file_end(body: memoryview) -> m.FileEnd:
@@ -271,8 +273,8 @@ _DECODERS: tuple[Callable[[memoryview], m.Message] | None, ...] = (
 def decode(message: bytes) -> Iterator[m.Message]:
     """The messages in one channel message, in order, one at a time.
 
-    `Data` holds a slice of ``message``, not a copy. Types that this version does not know are
-    passed over if they are marked so.
+    `Data` that makes up most of ``message`` holds a slice of it, not a copy. Types that this
+    version does not know are passed over if they are marked so.
 
     Raises:
         PeerMisbehaved: bytes that are no frame; the messages before them were given already.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.manifest import UNKNOWN_SIZE, block_size
 from p2pxfer.transfer.actions import WriteBlock
-from p2pxfer.transfer.messages import Block
+from p2pxfer.transfer.messages import MIN_PIECE, Block
 
 
 class Incoming:
@@ -57,10 +57,10 @@ class Incoming:
         """Take payload of the pending block.
 
         Raises:
-            PeerMisbehaved: more than the block has, or no block is pending.
+            PeerMisbehaved: more than the block has, or a small piece that is not its last.
         """
-        if length > self._left:
-            raise PeerMisbehaved("the other side sent bytes beyond a block")
+        if length > self._left or (length < MIN_PIECE and length != self._left):
+            raise PeerMisbehaved("the other side sent bytes beyond a block, or crumbs of it")
         self._left -= length
 
     def take_block(self) -> WriteBlock | None:

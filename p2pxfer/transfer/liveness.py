@@ -32,7 +32,6 @@ OURS: Final = {
     Activity.WALKING: "this side is looking for files",
     Activity.READING: "this side is reading from its disk",
     Activity.SENDING: "the network takes no more at present",
-    Activity.PROMPTING: "this side waits for an answer at its prompt",
     Activity.DECIDING: "this side is checking what it already has",
     Activity.WRITING: "this side is writing to its disk",
 }

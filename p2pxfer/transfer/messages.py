@@ -17,6 +17,7 @@ CAPABILITIES = 0  # none are defined yet; a bit that the other side does not kno
 
 MAX_MESSAGE = 256 * 1024  # bytes in one message of the channel, whatever was negotiated
 MIN_MESSAGE = 64 * 1024  # a channel must carry this much: RFC 8841, section 6.1, rounds it so
+MIN_PIECE = 4_096  # of payload in one Data, but for the last of its block
 MAX_PATH = 57_344  # 200 components of 255 bytes fit
 MAX_TARGET = 4_096  # PATH_MAX of Linux; no other system has longer symlinks
 MAX_LABEL = 1_024

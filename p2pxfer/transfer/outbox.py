@@ -7,9 +7,7 @@ order. Payload is copied once, when its message is joined.
 from __future__ import annotations
 
 from p2pxfer.transfer.frames import DATA_TYPE, HEADER_SIZE, encode, header
-from p2pxfer.transfer.messages import MAX_MESSAGE, MIN_MESSAGE, Block, Message
-
-MIN_PIECE = 4_096  # a smaller rest of a message is left empty rather than given a piece of payload
+from p2pxfer.transfer.messages import MAX_MESSAGE, MIN_MESSAGE, MIN_PIECE, Block, Message
 
 
 class Outbox:

@@ -70,7 +70,9 @@ class Outgoing:
         Raises:
             ValueError: none was asked for, or not of this length.
         """
-        asked = self._out[0] if self._out else -1
+        if not self._out:
+            raise ValueError("no block was asked for")
+        asked = self._out[0]
         ends = last and self._size == UNKNOWN_SIZE
         if length != asked and not (ends and 0 <= length < asked):
             raise ValueError(f"a block of {length} bytes where {asked} were asked for")

@@ -8,12 +8,11 @@ for that entry. An entry is forgotten once settled, so memory is bounded by the 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import ClassVar
 
 from p2pxfer.errors import IntegrityError, PeerMisbehaved
-from p2pxfer.manifest import UNKNOWN_SIZE, Failure
+from p2pxfer.manifest import Failure
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
 from p2pxfer.transfer.actions import (
@@ -32,11 +31,13 @@ from p2pxfer.transfer.actions import (
     Settled,
     WriteBlock,
 )
-from p2pxfer.transfer.credit import BYTE_WINDOW, block_cost
+from p2pxfer.transfer.credit import block_cost
 from p2pxfer.transfer.dialogue import Dialogue, Phase, Rules
-from p2pxfer.transfer.incoming import Incoming
+from p2pxfer.transfer.intake import Intake
 from p2pxfer.transfer.ledger import Ledger, Slot, Stage, Step
 from p2pxfer.transfer.listing import Listing
+
+_OF_ENTRIES = (WriteBlock, BeginFile, EndFile, MakeEntry)  # not given once the entry failed here
 
 
 def _check_own(failure: Failure) -> None:
@@ -71,10 +72,8 @@ class Receiver(Dialogue[ReceiverAction]):
         self._offer: m.Offer | None = None
         self._ledger = Ledger()
         self._listing = Listing(self._ledger)
-        self._awaited: deque[int] = deque()
-        self._file: Incoming | None = None
+        self._intake = Intake(self._ledger)
         self._outcomes: list[Outcome] = []
-        self._taken = self._returned = self._granted = 0  # credit, cumulative
         self._told_settled = 0
         self._asked = False
         self._end: m.TransferEnd | None = None
@@ -103,17 +102,17 @@ class Receiver(Dialogue[ReceiverAction]):
         ledger = self._ledger
         if self.phase is not Phase.MOVING or not ledger.decided < through <= ledger.listed:
             raise ValueError("nothing to decide there")
+        for failure in skip.values():
+            _check_own(failure)
         skips: list[m.Skip] = []
         for number in range(ledger.decided, through):
             slot = ledger[number]
-            failure = skip.get(number)
-            if failure is not None:
-                _check_own(failure)
+            if number in skip:
                 slot.move(Step.SKIP)
-                slot.refuse(failure)
-                _append_skip(skips, number, failure)
+                slot.refuse(skip[number])
+                _append_skip(skips, number, skip[number])
             elif ledger.want(slot):
-                self._awaited.append(number)
+                self._intake.expect(number)
             else:
                 self._queue.append(MakeEntry(number, slot.entry))
         ledger.decided = through
@@ -128,11 +127,7 @@ class Receiver(Dialogue[ReceiverAction]):
         slot = self._ledger.get(block.number)
         if slot is None or slot.stage not in (Stage.AWAITED, Stage.ENDED):
             return
-        cost = block_cost(block.length, zero=block.zero)
-        if cost > slot.owed:
-            raise ValueError(f"a block of entry {block.number} is written twice")
-        slot.owed -= cost
-        self._returned += cost
+        self._intake.give_back(slot, block_cost(block.length, zero=block.zero))
 
     def entry_done(self, number: int) -> None:
         """Answers `MakeEntry` and `EndFile`; blocks of it without `written` count as written."""
@@ -183,8 +178,7 @@ class Receiver(Dialogue[ReceiverAction]):
         return slot
 
     def _close(self, slot: Slot) -> None:
-        self._returned += slot.owed
-        slot.owed = 0
+        self._intake.give_back(slot, slot.owed)
         if slot.stage is Stage.OVER:
             self._settle()
 
@@ -196,7 +190,7 @@ class Receiver(Dialogue[ReceiverAction]):
         if self.phase is Phase.OFFERED and self._asked:
             return m.Activity.PROMPTING
         if self.phase is Phase.MOVING:
-            if self._taken != self._returned or self._unfinished():
+            if self._intake.busy() or self._unfinished():
                 return m.Activity.WRITING
             if self._ledger.decided < self._ledger.listed:
                 return m.Activity.DECIDING
@@ -209,7 +203,7 @@ class Receiver(Dialogue[ReceiverAction]):
     def _take(self) -> ReceiverAction | Common | None:
         while self._queue:
             action = self._queue.popleft()
-            if isinstance(action, WriteBlock | BeginFile | EndFile | MakeEntry):
+            if isinstance(action, _OF_ENTRIES):
                 slot = self._ledger.get(action.number)
                 if slot is None or slot.refused:
                     if isinstance(action, WriteBlock) and action.payload:
@@ -230,11 +224,11 @@ class Receiver(Dialogue[ReceiverAction]):
             self._outcomes = []
             return settled
         if self.phase is Phase.MOVING:
-            granted, over = self._returned + BYTE_WINDOW, self._ledger.settled
-            if granted != self._granted or over != self._told_settled:
-                self._granted, self._told_settled = granted, over
+            intake, front = self._intake, self._ledger.settled
+            if intake.grantable() != intake.granted or front != self._told_settled:
+                intake.granted, self._told_settled = intake.grantable(), front
                 self._ledger.release()
-                return Send(m.Credit(granted, over))
+                return Send(m.Credit(intake.granted, front))
         if self._end is not None and not self._asked_root:
             self._asked_root = True
             return NeedRoot()
@@ -256,68 +250,22 @@ class Receiver(Dialogue[ReceiverAction]):
         self._listing.end(end)
 
     def _on_file_begin(self, begin: m.FileBegin) -> None:
-        number = begin.number
-        if self._file is not None or not self._awaited or self._awaited[0] != number:
-            raise PeerMisbehaved("the other side began a file that is not the next one wanted")
-        slot = self._ledger[number]
-        if begin.size == UNKNOWN_SIZE != slot.entry.size:
-            raise PeerMisbehaved("the other side began a file without its size")
-        self._file = Incoming(number, begin.size)
-        if slot.stage is Stage.AWAITED:
-            self._queue.append(
-                BeginFile(number, slot.entry, begin.size, begin.mode, begin.mtime_ns)
-            )
+        self._enqueue(self._intake.begin(begin))
 
     def _on_block(self, block: m.Block) -> None:
-        file = self._file
-        if file is None:
-            raise PeerMisbehaved("the other side sent a block of no file")
-        file.begin_block(block)
-        cost = block_cost(block.length, zero=block.zero)
-        self._taken += cost
-        if self._taken > self._granted:
-            raise PeerMisbehaved("the other side sent more than it had credit for")
-        slot = self._ledger[block.number]
-        if slot.stage is Stage.DRAINING:
-            self._returned += cost
-        else:
-            slot.owed += cost
-        if block.zero:
-            self._finish_block(file)
+        self._enqueue(self._intake.add_block(block))
 
     def _on_data(self, data: m.Data) -> None:
-        if self._file is None:
-            raise PeerMisbehaved("the other side sent bytes of no file")
-        length = len(data.payload)
-        self._file.add_data(length)
-        self._size_moved += length
-        self._finish_block(self._file)
-
-    def _finish_block(self, file: Incoming) -> None:
-        block = file.take_block()
-        if block is not None:
-            self._queue.append(block)
+        self._size_moved += len(data.payload)
+        self._enqueue(self._intake.add_data(len(data.payload)))
 
     def _on_file_end(self, end: m.FileEnd) -> None:
-        number, file = end.number, self._file
-        if not self._awaited or self._awaited[0] != number:
-            raise PeerMisbehaved("the other side ended a file that is not the next one wanted")
-        slot = self._ledger[number]
-        failure = end.failure
-        if failure is not None and failure >= m.FIRST_RECEIVER_FAILURE and failure != slot.failure:
-            raise PeerMisbehaved("the other side failed a file in this side's name")
-        if file is not None:
-            file.end(end.size, whole=failure is None)
-        elif failure is None or end.size:
-            raise PeerMisbehaved("the other side ended a file that it never began")
-        self._file = None
-        self._awaited.popleft()
-        slot.move(Step.END)
-        if slot.stage is Stage.OVER:
-            self._settle()
-            return
-        slot.size, slot.root, slot.failure = end.size, end.root, failure
-        self._queue.append(EndFile(number, end.size, end.root, failure))
+        self._enqueue(self._intake.end(end))
+        self._settle()
+
+    def _enqueue(self, action: BeginFile | WriteBlock | EndFile | None) -> None:
+        if action is not None:
+            self._queue.append(action)
 
     def _on_transfer_end(self, end: m.TransferEnd) -> None:
         ledger = self._ledger
