@@ -1,0 +1,302 @@
+"""What two peers tell each other to find a path: descriptions and candidates, to and from bytes.
+
+A body is JSON: ``{"v": 1, "kind": "description", "type": "offer"|"answer", "sdp": …}``,
+``{"v": 1, "kind": "candidate", "candidate": "candidate:…"}`` or ``{"v": 1, "kind": "end"}``. This
+is the one door for a peer's SDP: it is taken apart here, every field is checked, and only an SDP
+built afresh from the fields goes on to WebRTC. Nothing here opens a socket or knows a library.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from p2pxfer.errors import PeerMisbehaved
+
+VERSION = 1
+MAX_BODY = 32 * 1024  # bytes; an honest one has about 2 KiB
+LAST_PORT = 0xFFFF
+LAST_PRIORITY = 0xFFFFFFFF
+MAX_LINES = 512  # of an SDP
+MAX_LINE = 1024  # characters
+DEFAULT_MAX_MESSAGE = 65536  # RFC 8841 section 6.1: when a=max-message-size is absent
+
+Setup = Literal["actpass", "active", "passive"]
+DescriptionType = Literal["offer", "answer"]
+CandidateType = Literal["host", "srflx", "relay"]
+
+_ICE_CHARS = r"[A-Za-z0-9+/]"  # RFC 8839 section 5.1
+_CANDIDATE = re.compile(
+    rf"candidate:(?P<foundation>{_ICE_CHARS}{{1,32}}) (?P<component>[0-9]{{1,3}})"
+    r" (?P<transport>[A-Za-z0-9-]{1,16}) (?P<priority>[0-9]{1,10}) (?P<address>[^ ]{1,255})"
+    r" (?P<port>[0-9]{1,5}) typ (?P<type>[a-z]{1,8})(?P<rest>(?: [^ ]{1,255}){0,24})"
+)
+_RELATED = re.compile(r" raddr (?P<address>[^ ]+) rport (?P<port>[0-9]{1,5})")
+_LOCAL_NAME = re.compile(r"[A-Za-z0-9-]{1,63}\.local")  # what browsers hide an address behind
+_MEDIA = re.compile(r"application [0-9]{1,5} (?:UDP|TCP)/DTLS/SCTP webrtc-datachannel")
+_UFRAG = re.compile(rf"{_ICE_CHARS}{{4,256}}")  # RFC 8839 section 5.4
+_PASSWORD = re.compile(rf"{_ICE_CHARS}{{22,256}}")
+_MID = re.compile(r"[A-Za-z0-9._-]{1,32}")
+_HEX_PAIRS = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2})+")
+_DIGESTS = {"sha-256": 32, "sha-384": 48, "sha-512": 64}  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One UDP address at which a peer may be reached (RFC 8839 section 5.1).
+
+    Attributes:
+        address: an IP address, or a name under ``.local``.
+        related: the address and port behind a reflexive or relayed one, if told.
+    """
+
+    foundation: str
+    priority: int
+    address: str
+    port: int
+    type: CandidateType
+    related: tuple[str, int] | None = None
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the address is a name to be asked for by multicast DNS."""
+        return self.address.endswith(".local")
+
+    def __str__(self) -> str:
+        related = "" if self.related is None else " raddr {} rport {}".format(*self.related)
+        return (
+            f"candidate:{self.foundation} 1 udp {self.priority} {self.address} {self.port}"
+            f" typ {self.type}{related}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The fields of an offer or answer for one data-channel transport, and nothing else.
+
+    Attributes:
+        fingerprints: pairs of digest name and upper-case hex, of the DTLS certificate.
+        max_message: bytes accepted in one message; 0: any number.
+        complete: whether no further candidates will follow.
+    """
+
+    type: DescriptionType
+    mid: str
+    ufrag: str
+    password: str
+    fingerprints: tuple[tuple[str, str], ...]
+    setup: Setup
+    sctp_port: int = 5000
+    max_message: int = DEFAULT_MAX_MESSAGE
+    candidates: tuple[Candidate, ...] = ()
+    complete: bool = False
+
+    def without_candidates(self) -> Description:
+        """The same transport, its addresses left out."""
+        return replace(self, candidates=(), complete=False)
+
+    def sdp(self) -> str:
+        """The text for any WebRTC implementation; addresses stand in candidates only."""
+        lines = [
+            "v=0",
+            "o=- 0 0 IN IP4 0.0.0.0",
+            "s=-",
+            "t=0 0",
+            f"a=group:BUNDLE {self.mid}",
+            "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+            "c=IN IP4 0.0.0.0",
+            f"a=mid:{self.mid}",
+            f"a=sctp-port:{self.sctp_port}",
+            f"a=max-message-size:{self.max_message}",
+            f"a=ice-ufrag:{self.ufrag}",
+            f"a=ice-pwd:{self.password}",
+            "a=ice-options:trickle",
+            *(f"a=fingerprint:{name} {value}" for name, value in self.fingerprints),
+            f"a=setup:{self.setup}",
+            *(f"a={candidate}" for candidate in self.candidates),
+        ]
+        if self.complete:
+            lines.append("a=end-of-candidates")
+        return "\r\n".join([*lines, ""])
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfCandidates:
+    """No further candidate follows (RFC 8838 section 13)."""
+
+
+Signal = Description | Candidate | EndOfCandidates
+
+
+def encode(signal: Signal) -> bytes:
+    """The body that carries ``signal``."""
+    body: dict[str, object] = {"v": VERSION}
+    match signal:
+        case Description():
+            body |= {"kind": "description", "type": signal.type, "sdp": signal.sdp()}
+        case Candidate():
+            body |= {"kind": "candidate", "candidate": str(signal)}
+        case EndOfCandidates():
+            body |= {"kind": "end"}
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def decode(body: bytes) -> Signal | None:
+    """Read a peer's body.
+
+    Returns:
+        What it says, or None for a candidate of a kind that is not spoken here, such as TCP.
+
+    Raises:
+        PeerMisbehaved: it is too long, malformed, or describes anything but one data channel.
+    """
+    if len(body) > MAX_BODY:
+        message = f"a signalling body of {len(body)} bytes"
+        raise PeerMisbehaved(message)
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        message = "a signalling body that is not a JSON object"
+        raise PeerMisbehaved(message)
+    if fields.get("v") != VERSION:
+        message = "a signalling body of another version"
+        raise PeerMisbehaved(message)
+    match fields:
+        case {"kind": "description", "type": "offer" | "answer" as kind, "sdp": str(sdp)}:
+            return parse_sdp(cast("DescriptionType", kind), sdp)
+        case {"kind": "candidate", "candidate": str(text)}:
+            return parse_candidate(text.removeprefix("a="))
+        case {"kind": "end"}:
+            return EndOfCandidates()
+    message = "a signalling body of unknown shape"
+    raise PeerMisbehaved(message)
+
+
+def parse_candidate(text: str) -> Candidate | None:
+    """Read ``candidate:…``.
+
+    Returns:
+        The candidate, or None when it is sound but of no use here: TCP, another component, another
+        type, an address nobody can send to.
+
+    Raises:
+        PeerMisbehaved: it is malformed.
+    """
+    match = _CANDIDATE.fullmatch(text.rstrip())
+    if match is None:
+        message = "a malformed ICE candidate"
+        raise PeerMisbehaved(message)
+    kind, address, port = match["type"], match["address"], int(match["port"])
+    priority = int(match["priority"])
+    if kind not in ("host", "srflx", "relay") or match["component"] != "1":
+        return None
+    if match["transport"].lower() != "udp":
+        return None
+    if not 0 < port <= LAST_PORT or priority > LAST_PRIORITY:
+        message = "an ICE candidate with an impossible number"
+        raise PeerMisbehaved(message)
+    if not _LOCAL_NAME.fullmatch(address):
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return None
+        if parsed.is_multicast or parsed.is_unspecified or "%" in address:
+            return None
+        address = str(parsed)
+    related = _RELATED.match(match["rest"])
+    return Candidate(
+        match["foundation"],
+        priority,
+        address,
+        port,
+        cast("CandidateType", kind),
+        (related["address"], int(related["port"])) if related else None,
+    )
+
+
+def parse_sdp(kind: DescriptionType, text: str) -> Description:
+    """Read an SDP with exactly one data-channel section.
+
+    Raises:
+        PeerMisbehaved: it is too long or malformed, has another media section, lacks a
+            fingerprint or credentials, or an answer leaves the DTLS role open.
+    """
+    lines = text.splitlines()
+    if len(lines) > MAX_LINES or any(len(line) > MAX_LINE for line in lines):
+        message = "an SDP of absurd size"
+        raise PeerMisbehaved(message)
+    media = [line[2:] for line in lines if line.startswith("m=")]
+    if len(media) != 1 or not _MEDIA.fullmatch(media[0]):
+        message = "an SDP that is not for one data channel"
+        raise PeerMisbehaved(message)
+    # One section only: what stands at session level applies to it, what it says itself comes later.
+    attributes: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("a="):
+            name, _, value = line[2:].partition(":")
+            attributes.setdefault(name, []).append(value)
+    candidates = (parse_candidate(f"candidate:{v}") for v in attributes.get("candidate", ()))
+    return Description(
+        type=kind,
+        mid=_required(attributes, "mid", _MID),
+        ufrag=_required(attributes, "ice-ufrag", _UFRAG),
+        password=_required(attributes, "ice-pwd", _PASSWORD),
+        fingerprints=_fingerprints(attributes.get("fingerprint", ())),
+        setup=_setup(kind, attributes.get("setup", ["actpass"])[-1]),
+        sctp_port=_number(attributes, "sctp-port", 5000, 1, LAST_PORT),
+        max_message=_number(attributes, "max-message-size", DEFAULT_MAX_MESSAGE, 0, 1 << 63),
+        candidates=tuple(candidate for candidate in candidates if candidate is not None),
+        complete="end-of-candidates" in attributes,
+    )
+
+
+def _required(attributes: dict[str, list[str]], name: str, pattern: re.Pattern[str]) -> str:
+    value = attributes.get(name, [""])[-1]
+    if not pattern.fullmatch(value):
+        message = f"an SDP without a proper a={name}"
+        raise PeerMisbehaved(message)
+    return value
+
+
+def _number(
+    attributes: dict[str, list[str]], name: str, default: int, least: int, most: int
+) -> int:
+    text = attributes.get(name, [str(default)])[-1]
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not least <= int(text) <= most:
+        message = f"an SDP with an impossible a={name}"
+        raise PeerMisbehaved(message)
+    return int(text)
+
+
+def _setup(kind: DescriptionType, text: str) -> Setup:
+    """RFC 8842 section 5: an answer must choose."""
+    allowed = ("actpass", "active", "passive") if kind == "offer" else ("active", "passive")
+    if text not in allowed:
+        message = f"an {kind} with a=setup:{text[:16]!r}"
+        raise PeerMisbehaved(message)
+    return cast("Setup", text)
+
+
+def _fingerprints(values: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for value in values:
+        name, _, digits = value.strip().partition(" ")
+        name, digits = name.lower(), digits.strip().upper()
+        if name not in _DIGESTS:
+            continue
+        if not _HEX_PAIRS.fullmatch(digits) or len(digits) != 3 * _DIGESTS[name] - 1:
+            message = "an SDP with a malformed fingerprint"
+            raise PeerMisbehaved(message)
+        if found.setdefault(name, digits) != digits:
+            message = "an SDP with two fingerprints of one kind"
+            raise PeerMisbehaved(message)
+    if not found:
+        message = "an SDP without a fingerprint"
+        raise PeerMisbehaved(message)
+    return tuple(found.items())
