@@ -194,7 +194,7 @@ class Connection:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
             unwatch()
-            await self._update(seat, lambda room: room.leave(seat, self._desk.now()))
+            await self._update(lambda room: room.leave(seat, self._desk.now()))
 
     async def _first(self) -> FirstMessage:
         async with asyncio.timeout(self._desk.limits.first_message):
@@ -230,22 +230,21 @@ class Connection:
             case Send(number, body):
                 if await self._desk.full():
                     raise Refused(Reason.BUSY)
-                await self._update(seat, lambda room: room.send(seat, number, body, now))
+                await self._update(lambda room: room.send(seat, number, body, now))
             case Acknowledge(through):
-                await self._update(seat, lambda room: room.acknowledge(seat, through, now))
+                await self._update(lambda room: room.acknowledge(seat, through, now))
             case Close():
-                await self._update(seat, lambda room: room.close(now))
+                await self._update(lambda room: room.close(seat, now))
             case Burn():
                 self._burns = True
-                await self._update(seat, lambda room: room.burn(now))
+                await self._update(lambda room: room.burn(seat, now))
             case _:
                 raise Refused(Reason.MALFORMED)
 
-    async def _update(self, seat: Seat, change: Callable[[Room], Room]) -> None:
-        def step(room: Room | None) -> tuple[Room | None, None]:
-            return (change(room) if room is not None and room.holds(seat) else room), None
-
-        await self._desk.store.update(self._key, step)
+    async def _update(self, change: Callable[[Room], Room]) -> None:
+        await self._desk.store.update(
+            self._key, lambda room: (None if room is None else change(room), None)
+        )
 
     async def _speak(self, seat: Seat) -> None:
         view = View(seat)

@@ -153,7 +153,7 @@ class Room:
             return self.ended + MEMORY
         away = [side.away_since for side in self.sides if side.away_since is not None]
         patience = ABSENCE_WAITING if self.state is State.WAITING else ABSENCE_PAIRED
-        return min(self.expires, *(since + patience for since in away))
+        return min([self.expires, *(since + patience for since in away)])
 
     def handle_timer(self, now: float) -> Room | None:
         """The room after its deadline, None once it may be forgotten."""
@@ -209,6 +209,8 @@ class Room:
         Raises:
             Refused: a number was left out (MALFORMED), or a limit is passed (OVERFLOW).
         """
+        if not self.holds(seat):
+            return self
         side = self.sides[seat.index]
         if number <= side.stored:
             return self
@@ -231,6 +233,8 @@ class Room:
         Raises:
             Refused: there is no such mail (MALFORMED).
         """
+        if not self.holds(seat):
+            return self
         other = 1 - seat.index
         if other >= len(self.sides) or through > self.sides[other].stored:
             raise Refused(Reason.MALFORMED)
@@ -241,13 +245,13 @@ class Room:
         side = replace(side, taken=through, pending=pending)
         return self._after(Input.ACKNOWLEDGE, now, sides=self._with(other, side))
 
-    def close(self, now: float) -> Room:
+    def close(self, seat: Seat, now: float) -> Room:
         """A side is done. Mail sent before stays for the other one."""
-        return self._after(Input.CLOSE, now)
+        return self._after(Input.CLOSE, now) if self.holds(seat) else self
 
-    def burn(self, now: float) -> Room:
+    def burn(self, seat: Seat, now: float) -> Room:
         """A wrong guess was made here: keep nothing but that fact."""
-        return self._after(Input.BURN, now)
+        return self._after(Input.BURN, now) if self.holds(seat) else self
 
     def holds(self, seat: Seat) -> bool:
         """Whether ``seat`` still speaks for its side; a newer connection may have taken over."""
