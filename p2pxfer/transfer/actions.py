@@ -24,14 +24,14 @@ class Send:
 class Outcome:
     """How one entry ended, as both sides see it.
 
-    ``size`` and ``root`` are of a file that arrived; 0 and None for anything else.
+    ``size`` and ``root`` are of a file that arrived; 0 and empty for anything else.
     """
 
     number: int
     entry: Entry
     failure: Failure | None
     size: int
-    root: bytes | None
+    root: bytes
 
 
 @dataclass(frozen=True, slots=True)

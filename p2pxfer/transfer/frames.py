@@ -19,17 +19,16 @@ from p2pxfer.transfer import messages as m
 HEADER_SIZE: Final = 4
 FIRST_IGNORABLE: Final = 0x80  # an unknown type from here on is passed over, below it is refused
 MAX_BODY: Final = m.MAX_MESSAGE - HEADER_SIZE
-BILLION: Final = 10**9
 MAX_MODE: Final = 0o7777
 
 _HEADER = struct.Struct(">I")
 _HELLO = struct.Struct(">HHQ")
 _OFFER = struct.Struct(f">{m.ID_SIZE}sB")
-_ENTRY = struct.Struct(">BqHqIHH")  # kind, size, mode, seconds, nanoseconds, two lengths
+_ENTRY = struct.Struct(">BqHqHH")  # kind, size, mode, mtime, lengths of path and target
 _MANIFEST_END = struct.Struct(">IQI")
 _SKIP = struct.Struct(">IIB")
 _CREDIT = struct.Struct(">QI")
-_FILE_BEGIN = struct.Struct(">IqHqI")
+_FILE_BEGIN = struct.Struct(">IqHq")
 _BLOCK = struct.Struct(f">IIIB{DIGEST_SIZE}s")
 _FILE_END = struct.Struct(f">IBQ{DIGEST_SIZE}s")
 _FAILED = struct.Struct(">IB")
@@ -60,11 +59,13 @@ def encoded_size(entry: Entry) -> int:
     """Bytes that an entry takes in a page.
 
     Raises:
-        ValueError: its path or target is longer than the protocol carries.
+        ValueError: its path, target or time is more than the protocol carries.
     """
     path, target = len(entry.path), len(entry.target)
     if not 0 < path <= m.MAX_PATH or target > m.MAX_TARGET:
         raise ValueError("a path or target is empty or too long for the protocol")
+    if not -m.MAX_SIZE <= entry.mtime_ns <= m.MAX_SIZE:
+        raise ValueError("a time is too far away for the protocol")
     return ENTRY_OVERHEAD + path + target
 
 
@@ -75,12 +76,8 @@ def _page(page: m.Page) -> bytes:
     parts = [_U32.pack(page.first)]
     for entry in page.entries:
         path, target = entry.path, entry.target
-        seconds, nanoseconds = divmod(entry.mtime_ns, BILLION)
-        parts.append(
-            _ENTRY.pack(
-                entry.kind, entry.size, entry.mode, seconds, nanoseconds, len(path), len(target)
-            )
-        )
+        head = (entry.kind, entry.size, entry.mode, entry.mtime_ns, len(path), len(target))
+        parts.append(_ENTRY.pack(*head))
         parts.append(path)
         parts.append(target)
     return b"".join(parts)
@@ -89,11 +86,6 @@ def _page(page: m.Page) -> bytes:
 def _want(want: m.Want) -> bytes:
     skips = (_SKIP.pack(skip.first, skip.count, skip.failure) for skip in want.skips)
     return b"".join((_U32.pack(want.through), *skips))
-
-
-def _file_begin(begin: m.FileBegin) -> bytes:
-    seconds, nanoseconds = divmod(begin.mtime_ns, BILLION)
-    return _FILE_BEGIN.pack(begin.number, begin.size, begin.mode, seconds, nanoseconds)
 
 
 def _text(text: str) -> bytes:
@@ -110,7 +102,7 @@ _ENCODERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     m.Decline: (6, lambda f: _text(f.reason)),
     m.Want: (7, _want),
     m.Credit: (8, lambda f: _CREDIT.pack(f.size, f.settled)),
-    m.FileBegin: (9, _file_begin),
+    m.FileBegin: (9, lambda f: _FILE_BEGIN.pack(f.number, f.size, f.mode, f.mtime_ns)),
     m.Block: (10, lambda f: _BLOCK.pack(f.number, f.index, f.length, f.zero, f.digest)),
     m.Data: (11, lambda f: bytes(f.payload)),
     m.FileEnd: (12, lambda f: _FILE_END.pack(f.number, f.failure or 0, f.size, f.root)),
@@ -163,14 +155,13 @@ def _read_page(body: memoryview) -> m.Page:
     (first,) = _U32.unpack_from(body)
     at, end, entries = _U32.size, len(body), []
     while at < end:
-        kind, size, mode, seconds, nanoseconds, path, target = _ENTRY.unpack_from(body, at)
+        kind, size, mode, mtime_ns, path, target = _ENTRY.unpack_from(body, at)
         at += ENTRY_OVERHEAD
         stop = at + path + target
         _check(
             (size >= UNKNOWN_SIZE if kind == EntryKind.FILE else size == 0)
             and (target > 0) == (kind == EntryKind.SYMLINK)
             and mode <= MAX_MODE
-            and nanoseconds < BILLION
             and 0 < path <= m.MAX_PATH
             and target <= m.MAX_TARGET
             and stop <= end,
@@ -178,7 +169,6 @@ def _read_page(body: memoryview) -> m.Page:
         )
         name = bytes(body[at : at + path])
         link = bytes(body[at + path : stop]) if target else b""
-        mtime_ns = seconds * BILLION + nanoseconds
         entries.append(Entry(_KINDS[kind], name, size, mode, mtime_ns, link))
         at = stop
     _check(bool(entries) and first + len(entries) <= m.MAX_NUMBER, "an empty or endless page")
@@ -196,11 +186,9 @@ def _read_want(body: memoryview) -> m.Want:
 
 
 def _read_file_begin(body: memoryview) -> m.FileBegin:
-    number, size, mode, seconds, nanoseconds = _FILE_BEGIN.unpack(body)
-    _check(
-        size >= UNKNOWN_SIZE and mode <= MAX_MODE and nanoseconds < BILLION, "a file out of range"
-    )
-    return m.FileBegin(number, size, mode, seconds * BILLION + nanoseconds)
+    number, size, mode, mtime_ns = _FILE_BEGIN.unpack(body)
+    _check(size >= UNKNOWN_SIZE and mode <= MAX_MODE, "a file out of range")
+    return m.FileBegin(number, size, mode, mtime_ns)
 
 
 def _read_block(body: memoryview) -> m.Block:

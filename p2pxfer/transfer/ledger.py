@@ -73,7 +73,7 @@ class Slot:
         self.refused = False
         self.owed = 0
         self.size = 0
-        self.root: bytes | None = None
+        self.root = b""
 
     def move(self, step: Step) -> None:
         """Take a step.
@@ -165,7 +165,7 @@ class Ledger:
             self.done_size += slot.size
             return Outcome(slot.number, slot.entry, None, slot.size, slot.root)
         self.failures.add(slot.number, failure)
-        return Outcome(slot.number, slot.entry, failure, 0, None)
+        return Outcome(slot.number, slot.entry, failure, 0, b"")
 
     def release(self) -> None:
         """Give the weight of what was settled back to the window: both sides know of it now."""
