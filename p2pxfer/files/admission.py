@@ -1,0 +1,180 @@
+"""Who gets in: every entry of a manifest is judged once, against names, links and what is there.
+
+A directory that passes is made at once, since those after it are judged by what is in it. Nothing
+else is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from enum import Enum
+
+from p2pxfer.errors import UnsafeName
+from p2pxfer.files import collisions
+from p2pxfer.files.failures import EntryError, writing
+from p2pxfer.files.folders import OutFolder, OutFolders
+from p2pxfer.files.paths import NameRules, SafePath, safe_target
+from p2pxfer.manifest import Entry, EntryKind, Failure
+
+
+class ExistingPolicy(Enum):
+    """What to do about a file that is already there. Folders are merged into in any case."""
+
+    ASK = "ask"
+    OVERWRITE = "overwrite"
+    RENAME = "rename"  # the new one becomes ``name (1).ext``
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+class Naming(Enum):
+    """How a finished file or symlink gets its name."""
+
+    NEW = "new"  # unless something is there
+    REPLACE = "replace"  # whatever is there, but never a folder
+    RENAME = "rename"  # the first free ``name (1).ext``
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """One entry, judged. Hand it back to the tree to write, answer or abandon the entry.
+
+    Attributes:
+        entry: as the manifest has it.
+        folder: where it goes.
+        name: its name there; `ExistingPolicy.RENAME` changes it when it is written.
+        failure: why it is not taken, or None.
+        reason: the same for people; empty without a failure.
+        exists: a file or symlink of that name is there already.
+        question: ``exists``, and somebody has to say what to do: see `OutputTree.answer`.
+        naming: how it will get its name.
+        held: its folder waits for it.
+    """
+
+    entry: Entry
+    folder: OutFolder
+    name: bytes = b""
+    failure: Failure | None = None
+    reason: str = ""
+    exists: bool = False
+    question: bool = False
+    naming: Naming = Naming.NEW
+    held: bool = False
+
+    def refuse(self, error: EntryError) -> None:
+        """Note why it is not taken."""
+        self.failure = error.failure
+        self.reason = error.message
+
+
+class Gate:
+    """Judges entries in the order of the manifest. See `OutputTree` for what it takes."""
+
+    def __init__(
+        self,
+        folders: OutFolders,
+        *,
+        rules: NameRules,
+        existing: ExistingPolicy,
+        unsafe_symlinks: bool,
+        name_limit: int,
+    ) -> None:
+        self._folders = folders
+        self._handles = folders.handles
+        self._rules = rules
+        self._existing = existing
+        self._unsafe_symlinks = unsafe_symlinks
+        self._name_limit = name_limit
+
+    def judge(self, entry: Entry) -> Admission:
+        """Judge ``entry``; never raises for its sake."""
+        admission = Admission(entry, self._folders.root)
+        try:
+            self._judge(admission)
+        except UnsafeName as error:
+            admission.refuse(EntryError(Failure.UNSAFE_NAME, error.message))
+        except EntryError as error:
+            admission.refuse(error)
+        except OSError as error:
+            admission.refuse(writing(error))
+        return admission
+
+    def decide(self, admission: Admission, choice: ExistingPolicy) -> None:
+        """Settle what happens to the file that is there."""
+        if choice is ExistingPolicy.OVERWRITE:
+            admission.naming = Naming.REPLACE
+        elif choice is ExistingPolicy.RENAME:
+            admission.naming = Naming.RENAME
+        else:
+            admission.refuse(EntryError(Failure.EXISTS, "it is already there, and was kept"))
+
+    def _judge(self, admission: Admission) -> None:
+        entry = admission.entry
+        path = SafePath.parse(entry.path, self._rules)
+        if len(path.name) > self._name_limit:
+            raise EntryError(Failure.UNSAFE_NAME, "the name is too long for this filesystem")
+        folder = self._folders.enter(path.parent)
+        if folder is None:
+            raise EntryError(Failure.PARENT_FAILED, "the folder that it belongs into was not made")
+        admission.folder, admission.name = folder, path.name
+        if entry.kind is EntryKind.SYMLINK and not self._unsafe_symlinks:
+            wrong = safe_target(entry.target, len(path.parts) - 1, self._rules)
+            if wrong is not None:
+                raise EntryError(Failure.UNSAFE_TARGET, wrong)
+        # Nothing of anybody's is in a fresh folder; two entries of one name meet as they are named.
+        found = None if folder.fresh else self._look(folder, path.name)
+        if entry.kind is EntryKind.DIRECTORY:
+            self._make_directory(admission, found)
+            return
+        if found is not None:
+            self._judge_existing(admission, found)
+        if admission.failure is None:
+            admission.held = True
+            self._folders.hold(folder)
+
+    def _look(self, folder: OutFolder, name: bytes) -> os.stat_result | None:
+        folding = collisions.folds(self._handles, folder)
+        path, at = self._handles.locate(folder, name)
+        try:
+            found = os.stat(path, dir_fd=at, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if folding and not collisions.claim(self._handles, folder, name, found):
+            raise collisions.collision()
+        return found
+
+    def _judge_existing(self, admission: Admission, found: os.stat_result) -> None:
+        if stat.S_ISDIR(found.st_mode):
+            raise EntryError(Failure.EXISTS, "a folder is in the way")
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
+            raise EntryError(Failure.EXISTS, "a device, pipe or socket is in the way")
+        admission.exists = True
+        if self._existing is ExistingPolicy.ASK:
+            admission.question = True
+        else:
+            self.decide(admission, self._existing)
+
+    def _make_directory(self, admission: Admission, found: os.stat_result | None) -> None:
+        entry, parent, name = admission.entry, admission.folder, admission.name
+        if found is not None and not stat.S_ISDIR(found.st_mode):
+            raise EntryError(Failure.EXISTS, "something that is no folder is in the way")
+        if found is None:
+            path, at = self._handles.locate(parent, name)
+            try:
+                # Ours to write into until it is done, whatever its mode is to be.
+                os.mkdir(path, (entry.mode & 0o777) | 0o700, dir_fd=at)
+            except FileExistsError:
+                raise collisions.taken(self._handles, parent) from None
+            collisions.note(self._handles, parent, name)
+        takes_attributes = found is None or self._existing is ExistingPolicy.OVERWRITE
+        folder = OutFolder(
+            parent,
+            name,
+            entry.path,
+            fresh=found is None,
+            device=parent.device if found is None else found.st_dev,
+            attributes=(entry.mode, entry.mtime_ns) if takes_attributes else None,
+        )
+        self._folders.add(folder)

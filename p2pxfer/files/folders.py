@@ -1,0 +1,136 @@
+"""The folders of a tree that is being received: which one entries now go to, and when one is done.
+
+Entries come depth first, so the folders that can still get entries are one chain from the root.
+A folder is done when the chain has left it and every file below it is settled; only then are its
+mode and mtime set, since writing into it would change them, or be forbidden. What is remembered
+is the chain, and folders whose files are still under way. Files are not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from p2pxfer.files.handles import HANDLES, Folder, FolderHandles
+from p2pxfer.files.native import sync_filesystem
+
+
+class OutFolder(Folder):
+    """One folder of the tree that is received.
+
+    Attributes:
+        path: relative to the root, components joined by ``/``; empty for the root.
+        fresh: made by this transfer, so that nothing in it is anybody else's.
+        device: number of the filesystem that holds it.
+        attributes: mode and mtime in ns to set in the end, or None to leave it as it is.
+        folds: whether two spellings can name one file in it; None until it was tried.
+        claimed: where it folds, the inodes that names of this transfer stand for.
+        pending: entries in it that are not settled.
+        closed: no further entry may come into it.
+    """
+
+    __slots__ = ("attributes", "claimed", "closed", "device", "folds", "fresh", "path", "pending")
+
+    parent: OutFolder | None
+
+    def __init__(
+        self,
+        parent: OutFolder | None,
+        name: bytes,
+        path: bytes,
+        *,
+        fresh: bool,
+        device: int,
+        attributes: tuple[int, int] | None,
+    ) -> None:
+        super().__init__(parent, name)
+        self.path = path
+        self.fresh = fresh
+        self.device = device
+        self.attributes = attributes
+        self.folds: bool | None = None
+        self.claimed: set[int] = set()
+        self.pending = 0
+        self.closed = False
+
+
+class OutFolders:
+    """The chain of open folders, and those that wait for their files.
+
+    Args:
+        base: the output directory; may be a symlink to one.
+        limit: directory handles kept open at once.
+
+    Raises:
+        OSError: the base can't be opened as a directory.
+    """
+
+    def __init__(self, base: bytes, *, limit: int = HANDLES) -> None:
+        device = os.stat(base).st_dev
+        self.root = OutFolder(None, b"", b"", fresh=False, device=device, attributes=None)
+        self.handles = FolderHandles(base, self.root, limit=limit)
+        self.attributes_lost = 0
+        self._chain = [self.root]
+
+    def enter(self, path: bytes) -> OutFolder | None:
+        """The folder that has ``path``; None unless it is on the chain.
+
+        Folders that the chain leaves on the way are closed: nothing more may come below them.
+        """
+        top = self._chain[-1]
+        while top.path != path:
+            if top is self.root or path.startswith(top.path + b"/"):
+                return None
+            self._chain.pop()
+            self._close(top)
+            top = self._chain[-1]
+        return top
+
+    def add(self, folder: OutFolder) -> None:
+        """Let entries come below ``folder``, whose parent `enter` has just given."""
+        assert folder.parent is self._chain[-1]
+        self._chain.append(folder)
+        self.hold(self._chain[-2])
+
+    def hold(self, folder: OutFolder) -> None:
+        """One more entry of ``folder`` is under way."""
+        folder.pending += 1
+
+    def release(self, folder: OutFolder) -> None:
+        """One entry of ``folder`` is settled, one way or the other."""
+        folder.pending -= 1
+        self._finish(folder)
+
+    def finish(self) -> None:
+        """Close the whole chain. Folders that still wait are done when their files are settled."""
+        while len(self._chain) > 1:
+            self._close(self._chain.pop())
+
+    def _close(self, folder: OutFolder) -> None:
+        folder.closed = True
+        self._finish(folder)
+
+    def _finish(self, folder: OutFolder) -> None:
+        while folder.closed and folder.pending == 0 and folder.parent is not None:
+            try:
+                self._set_attributes(folder)
+            except (OSError, OverflowError):
+                self.attributes_lost += 1
+            self.handles.forget(folder)
+            folder = folder.parent
+            folder.pending -= 1
+
+    def _set_attributes(self, folder: OutFolder) -> None:
+        mounted = folder.parent is not None and folder.device != folder.parent.device
+        if folder.attributes is None and not mounted:
+            return
+        path, at = self.handles.locate(folder)
+        if mounted and at is not None:
+            sync_filesystem(at)  # the root's own filesystem is synced once, at the very end
+        if folder.attributes is None:
+            return
+        mode, mtime_ns = folder.attributes
+        os.utime(path if at is None else at, ns=(mtime_ns, mtime_ns))
+        if at is not None:
+            # A group that folders here inherit (setgid) is this machine's choice, and stays.
+            os.fchmod(at, mode & 0o3777 | os.fstat(at).st_mode & stat.S_ISGID)

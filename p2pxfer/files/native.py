@@ -1,0 +1,115 @@
+"""Two system calls that Python lacks, each with what to do where the system lacks it too.
+
+Loaded with ctypes at first use; nothing here knows what the files are for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+
+_RENAME_NOREPLACE = 1  # linux/fs.h
+_RENAME_EXCL = 4  # sys/stdio.h of macOS
+_UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK))
+
+CAN_SYNC_FILESYSTEM = sys.platform.startswith("linux")
+
+_Rename = Callable[[int, bytes, int, bytes], None]
+
+
+def sync_filesystem(fd: int) -> bool:
+    """Bring everything written to the filesystem that holds ``fd`` to the disk, in one go.
+
+    Returns:
+        False where the system has no such call, and nothing was done.
+
+    Raises:
+        OSError: something could not be written (reported by Linux from 5.8 on).
+    """
+    call = _syncfs()
+    if call is None:
+        return False
+    call(fd)
+    return True
+
+
+def rename_new(source: bytes, target: bytes, dir_fd: int | None) -> None:
+    """Rename within one directory unless the new name is taken.
+
+    Atomic where the system or a hard link can do it; else the name is looked at just before.
+
+    Raises:
+        FileExistsError: something is there; nothing has changed.
+        OSError: as rename gives it.
+    """
+    if dir_fd is None:  # Windows, whose rename never replaces
+        os.rename(source, target)
+        return
+    call = _rename_exclusive()
+    if call is not None:
+        try:
+            call(dir_fd, source, dir_fd, target)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+        else:
+            return
+    try:
+        os.link(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    else:
+        os.unlink(source, dir_fd=dir_fd)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(target, dir_fd=dir_fd)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+
+@cache
+def _syncfs() -> Callable[[int], None] | None:
+    if not CAN_SYNC_FILESYSTEM:
+        return None
+    import ctypes  # noqa: PLC0415  # only writers need it, and only at first use
+
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        return None
+    function.argtypes = [ctypes.c_int]
+
+    def call(fd: int) -> None:
+        if function(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@cache
+def _rename_exclusive() -> _Rename | None:
+    if os.name != "posix":
+        return None
+    import ctypes  # noqa: PLC0415  # only writers need it, and only at first use
+
+    darwin = sys.platform == "darwin"
+    library = ctypes.CDLL(None, use_errno=True)
+    function = getattr(library, "renameatx_np" if darwin else "renameat2", None)
+    if function is None:
+        return None
+    function.argtypes = [
+        ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint,
+    ]  # fmt: skip
+    flag = _RENAME_EXCL if darwin else _RENAME_NOREPLACE
+
+    def call(source_fd: int, source: bytes, target_fd: int, target: bytes) -> None:
+        if function(source_fd, source, target_fd, target, flag) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return call
