@@ -103,7 +103,7 @@ async def dial(
                 f"{url}/v1/ws",
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                 heartbeat=heartbeat,
-                max_msg_size=MAX_MESSAGE,
+                max_msg_size=MAX_MESSAGE + 1,  # aiohttp refuses what reaches it
                 ssl=ssl_context or True,
             )
             link = Link(socket)

@@ -94,7 +94,7 @@ class Rendezvous:
         socket = web.WebSocketResponse(
             timeout=_CLOSE,
             heartbeat=self._heartbeat,
-            max_msg_size=MAX_MESSAGE,
+            max_msg_size=MAX_MESSAGE + 1,  # aiohttp refuses what reaches it
             compress=False,
         )
         self._tally.add(address)

@@ -183,16 +183,12 @@ class Connection:
             await self._socket.close(code=WSCloseCode.POLICY_VIOLATION)
             return
         unwatch = self._desk.store.watch(self._key, self._changed.set)
-        speaking = asyncio.create_task(self._speak(seat))
         try:
-            await self._listen(seat)
+            await self._converse(seat)
         except Refused as refused:
             _LOG.debug("ended: %s", refused)
-            speaking.cancel()
             await self._end(refused)
         finally:
-            speaking.cancel()
-            await asyncio.gather(speaking, return_exceptions=True)
             unwatch()
             await self._update(lambda room: room.leave(seat, self._desk.now()))
 
@@ -202,6 +198,17 @@ class Connection:
         if isinstance(message, Allocate | Join | Open):
             return message
         raise Refused(Reason.MALFORMED)
+
+    async def _converse(self, seat: Seat) -> None:
+        room = await self._desk.store.get(self._key)
+        if room is not None and room.holds(seat):
+            await self._socket.send_bytes(encode(room.welcome(seat, self._desk.now())))
+        speaking = asyncio.create_task(self._speak(seat))
+        try:
+            await self._listen(seat)
+        finally:
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
 
     async def _next(self) -> ClientMessage | None:
         frame = await self._socket.receive()
@@ -248,9 +255,6 @@ class Connection:
 
     async def _speak(self, seat: Seat) -> None:
         view = View(seat)
-        room = await self._desk.store.get(self._key)
-        if room is not None and room.holds(seat):
-            await self._socket.send_bytes(encode(room.welcome(seat, self._desk.now())))
         while True:
             self._changed.clear()
             for message in view.observe(await self._desk.store.get(self._key)):

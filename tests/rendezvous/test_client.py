@@ -1,0 +1,434 @@
+"""Two clients and a real server on loopback, and what may come between them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from p2pxfer.errors import (
+    CodeExpired,
+    PeerGone,
+    RendezvousUnreachable,
+    RoomBurnt,
+    RoomFull,
+    RoomRefused,
+    UsageError,
+)
+from p2pxfer.rendezvous.client import RendezvousClient, Room
+from p2pxfer.rendezvous.messages import MAX_BODY, WINDOW_MESSAGES
+from p2pxfer.rendezvous.server.limits import Limits, Rate
+
+NAME = bytes(range(32))
+
+
+@contextlib.asynccontextmanager
+async def meeting(
+    *ports: int, **options
+) -> AsyncIterator[tuple[RendezvousClient, RendezvousClient, Room, Room]]:
+    """Two clients, of the servers at ``ports``, with a side each in one room."""
+    urls = [f"127.0.0.1:{port}" for port in ports] * (3 - len(ports))
+    async with RendezvousClient(urls[0], **options) as one, RendezvousClient(urls[1]) as two:
+        here = await one.allocate()
+        there = await two.join(here.nameplate)
+        yield one, two, here, there
+
+
+async def mails(room: Room, count: int) -> list[bytes]:
+    async with asyncio.timeout(10):
+        return [await room.receive() for _ in range(count)]
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+async def test_mail_crosses_in_order_both_ways(serve):
+    """Also what was sent before the other side came, and what is as long as mail may be."""
+    server = await serve()
+    async with RendezvousClient(f"127.0.0.1:{server.port}") as client:
+        here = await client.allocate()
+        await here.send(b"early")
+        there = await client.join(here.nameplate)
+        long = bytes(MAX_BODY)
+        await here.send(long)
+        for number in range(20):
+            await there.send(b"%d" % number)
+        assert await mails(there, 2) == [b"early", long]
+        assert await mails(here, 20) == [b"%d" % number for number in range(20)]
+
+
+async def test_far_more_than_the_window_crosses(serve):
+    """The sender waits for the receiver, and nobody is refused."""
+    server = await serve()
+    async with meeting(server.port) as (_, _, here, there):
+        count = 3 * WINDOW_MESSAGES
+        sending = asyncio.gather(*(here.send(b"%d" % number) for number in range(count)))
+        assert sorted(await mails(there, count)) == sorted(b"%d" % n for n in range(count))
+        await sending
+
+
+async def test_a_cancelled_receive_loses_nothing(serve):
+    """A session may wait with a deadline, again and again."""
+    server = await serve()
+    async with meeting(server.port) as (_, _, here, there):
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(here.receive(), 0.01)
+        await there.send(b"x")
+        assert await mails(here, 1) == [b"x"]
+
+
+async def test_a_code_is_there_after_one_connection_and_one_answer(serve, wire):
+    """It must appear within half a second of Enter, over any line."""
+    server = await serve()
+    line = await wire(server.port)
+    async with RendezvousClient(f"127.0.0.1:{line.port}") as client:
+        began = time.perf_counter()
+        room = await client.allocate(120)
+        assert time.perf_counter() - began < 0.25
+        assert line.connections == 1
+        assert 118 < room.expires_in <= 120
+        assert 1 <= room.nameplate <= 99
+
+
+async def test_rooms_by_name_are_made_by_whoever_comes_first(serve):
+    """They have no nameplate, and two names are two rooms."""
+    server = await serve()
+    async with RendezvousClient(f"127.0.0.1:{server.port}") as client:
+        there, here = await client.open(NAME), await client.open(NAME)
+        other = await client.open(NAME[::-1])
+        await here.send(b"x")
+        assert await mails(there, 1) == [b"x"]
+        assert here.nameplate is there.nameplate is other.nameplate is None
+        with pytest.raises(ValueError, match="32 bytes"):
+            await client.open(b"short")
+
+
+async def test_the_next_run_gets_a_room_whose_last_one_was_killed(serve):
+    """The side that had waited hears that its peer is gone, comes again, and they meet."""
+    server = await serve()
+    url = f"127.0.0.1:{server.port}"
+    async with RendezvousClient(url) as client, RendezvousClient(url) as killed:
+        waiting = await client.open(NAME)
+        ghost = await killed.open(NAME)
+        with pytest.raises(RoomFull):
+            await client.open(NAME)
+        await killed._session.close()  # a process that dies says no goodbye
+        ghost._living.cancel()
+        async with asyncio.timeout(5):
+            while True:
+                with contextlib.suppress(RoomFull):
+                    fresh = await client.open(NAME)
+                    break
+        with pytest.raises(PeerGone):
+            await waiting.receive()
+        again = await client.open(NAME)
+        await again.send(b"hello")
+        assert await mails(fresh, 1) == [b"hello"]
+
+
+async def test_a_third_side_is_refused_and_both_others_are_told(serve):
+    """The third learns why; the two go on."""
+    told: list[str] = []
+    server = await serve()
+    async with meeting(server.port, on_state=told.append) as (_, two, here, there):
+        with pytest.raises(RoomFull, match=f"two sides are in room {here.nameplate} already"):
+            await two.join(here.nameplate)
+        await until(lambda: here.crowded and there.crowded)
+        assert told == ["crowded"]
+        await here.send(b"still here")
+        assert await mails(there, 1) == [b"still here"]
+
+
+async def test_a_burnt_room_is_over_for_everybody(serve):
+    """The other side hears why, and nobody gets in again."""
+    server = await serve()
+    async with meeting(server.port) as (one, _, here, there):
+        await here.burn()
+        with pytest.raises(RoomBurnt):
+            await there.receive()
+        with pytest.raises(RoomBurnt):
+            await there.send(b"x")
+        with pytest.raises(RoomBurnt):
+            await one.join(here.nameplate)
+
+
+async def test_closing_delivers_what_was_sent_before(serve):
+    """The other side reads to the end, and only then hears that its peer is gone."""
+    server = await serve()
+    async with meeting(server.port) as (_, _, here, there):
+        for number in range(5):
+            await here.send(b"%d" % number)
+        await here.close()
+        await here.close()
+        assert await mails(there, 5) == [b"%d" % number for number in range(5)]
+        with pytest.raises(PeerGone, match="has left room"):
+            await there.receive()
+        with pytest.raises(PeerGone, match="this side has left"):
+            await here.send(b"x")
+
+
+async def test_a_room_refuses_in_words_people_understand(serve):
+    """Unknown, closed, expired, too many tries: each is told apart."""
+    server = await serve(limits=Limits(failed_joins=Rate(3, 60)), tick=0.01)
+    async with RendezvousClient(f"127.0.0.1:{server.port}") as client:
+        with pytest.raises(RoomRefused, match="knows no room 5000"):
+            await client.join(5000)
+        with pytest.raises(RoomRefused, match="there is no room 0"):
+            await client.join(0)
+        closed = await client.allocate()
+        await closed.close()
+        with pytest.raises(RoomRefused, match="the other side has left"):
+            await client.join(closed.nameplate)
+        expiring = await client.allocate(1)
+        with pytest.raises(CodeExpired):
+            await expiring.receive()
+        with pytest.raises(RoomRefused, match="has expired"):
+            await client.join(expiring.nameplate)
+        with pytest.raises(RoomRefused, match=r"allows another in \d+ s") as refused:
+            await client.join(5000)
+        assert refused.value.hint.startswith("wait ")
+
+
+async def test_a_cut_connection_costs_nothing(serve, wire):
+    """Mail in both directions goes on over the next one: all of it, once, in order."""
+    states: list[str] = []
+    server = await serve()
+    line = await wire(server.port)
+    async with meeting(line.port, server.port, on_state=states.append) as (_, _, here, there):
+        count = 60
+        got: list[list[bytes]] = [[], []]
+
+        async def talk(mine: Room, got: list[bytes]) -> None:
+            async def listen() -> None:
+                got.extend([await mine.receive() for _ in range(count)])
+
+            listening = asyncio.create_task(listen())
+            for number in range(count):
+                await mine.send(b"%d" % number)
+                await asyncio.sleep(0.005)
+            await listening
+
+        async def cut() -> None:
+            for _ in range(3):
+                await asyncio.sleep(0.08)
+                line.cut()
+
+        async with asyncio.timeout(20):
+            await asyncio.gather(talk(here, got[0]), talk(there, got[1]), cut())
+        assert got == [[b"%d" % number for number in range(count)]] * 2
+        assert "reconnecting" in states
+        assert "connected" in states
+
+
+async def test_it_reconnects_with_back_off_until_the_line_is_back(serve, wire):
+    """A dead line is not hammered, and mail sent meanwhile arrives."""
+    server = await serve()
+    line = await wire(server.port)
+    async with meeting(line.port, server.port) as (_, _, here, there):
+        await line.down()
+        await here.send(b"meanwhile")
+        await asyncio.sleep(0.7)
+        before = line.connections
+        await line.up()
+        assert await mails(there, 1) == [b"meanwhile"]
+        assert line.connections == before + 1
+
+
+async def test_it_gives_up_in_the_end(serve, wire):
+    """After its patience, with an error that says that a retry may help."""
+    server = await serve()
+    line = await wire(server.port)
+    async with meeting(line.port, server.port, patience=0.5) as (_, _, here, _):
+        await line.down()
+        with pytest.raises(RendezvousUnreachable, match="no connection to") as error:
+            await here.receive()
+        assert error.value.retryable
+
+
+async def test_a_restarted_server_has_lost_the_room_and_the_error_says_so(serve):
+    """Clients come back at once when it does, and hear what happened."""
+    server = await serve()
+    async with meeting(server.port) as (_, _, here, there):
+        await server.close()
+        await serve(server.port)
+        for room in (here, there):
+            with pytest.raises(RoomRefused, match=r"has lost room \d+: it was restarted"):
+                async with asyncio.timeout(10):
+                    await room.receive()
+
+
+async def test_a_room_by_name_can_be_made_again_on_a_restarted_server(serve):
+    """By either side, with the same client."""
+    server = await serve()
+    async with RendezvousClient(f"127.0.0.1:{server.port}") as client:
+        rooms = [await client.open(NAME), await client.open(NAME)]
+        await server.close()
+        await serve(server.port)
+        for room in rooms:
+            with pytest.raises(RoomRefused, match="has lost the room"):
+                await room.receive()
+        here, there = await client.open(NAME), await client.open(NAME)
+        await here.send(b"again")
+        assert await mails(there, 1) == [b"again"]
+
+
+async def test_closing_without_a_connection_does_not_hang(serve, wire):
+    """Ctrl-C with the network gone takes a moment, no more."""
+    server = await serve()
+    line = await wire(server.port)
+    async with meeting(line.port, server.port) as (_, _, here, _):
+        await line.down()
+        began = time.perf_counter()
+        await here.close()
+        assert time.perf_counter() - began < 4
+
+
+async def test_leaving_the_client_leaves_its_rooms(serve):
+    """The other side is told at once, not when a room expires."""
+    server = await serve()
+    async with RendezvousClient(f"127.0.0.1:{server.port}") as staying:
+        async with RendezvousClient(f"127.0.0.1:{server.port}") as leaving:
+            here = await leaving.allocate()
+            there = await staying.join(here.nameplate)
+        with pytest.raises(PeerGone):
+            async with asyncio.timeout(5):
+                await there.receive()
+
+
+async def test_what_the_rendezvous_offers_is_read(serve):
+    """A TURN credential is there, but never shown."""
+    ice = [{"urls": ["turn:t.example:3478"], "username": "u", "credential": "hidden"}]
+    server = await serve(motd="welcome", ice_servers=ice)
+    async with RendezvousClient(f"127.0.0.1:{server.port}") as client:
+        config = await client.config()
+    assert (config.version, config.motd, list(config.ice_servers)) == (1, "welcome", ice)
+    assert "hidden" not in repr(config)
+
+
+async def test_tls_is_checked(serve, tls):
+    """With the right certificate it works, with an unknown one the error says what is wrong."""
+    server = await serve(ssl_context=tls.server)
+    url = f"wss://127.0.0.1:{server.port}"
+    async with RendezvousClient(url, ssl_context=tls.client) as client:
+        assert (await client.config()).version == 1
+        assert (await client.allocate()).nameplate
+    async with RendezvousClient(url) as client:
+        with pytest.raises(RendezvousUnreachable, match="certificate"):
+            await client.allocate()
+        with pytest.raises(RendezvousUnreachable, match="certificate"):
+            await client.config()
+    async with RendezvousClient(f"127.0.0.1:{server.port}") as client:
+        with pytest.raises(RendezvousUnreachable):
+            await client.allocate()
+
+
+class Proxy:
+    """A web proxy that knows the way to one host: CONNECT for https, a relayed GET for http."""
+
+    def __init__(self, target: int, relay: Callable, *, status: str = "200 OK") -> None:
+        self.target = target
+        self.relay = relay
+        self.status = status
+        self.asked: list[str] = []
+
+    async def start(self) -> asyncio.Server:
+        return await asyncio.start_server(self.accept, "127.0.0.1", 0)
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        line, rest = head.split(b"\r\n", 1)
+        method, where, _ = line.decode().split()
+        self.asked.append(f"{method} {where}")
+        there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        if method == "CONNECT":
+            writer.write(f"HTTP/1.1 {self.status}\r\n\r\n".encode())
+        else:
+            path = where.split("/", 3)[3]
+            back.write(f"{method} /{path} HTTP/1.1\r\n".encode() + rest)
+        await self.relay((reader, writer), (there, back))
+
+
+@pytest.fixture
+async def proxy(monkeypatch, relay) -> AsyncIterator[Callable]:
+    servers: list[asyncio.Server] = []
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+    async def proxy(target: int, variables: Sequence[str], **options) -> Proxy:
+        made = Proxy(target, relay, **options)
+        servers.append(await made.start())
+        port = servers[-1].sockets[0].getsockname()[1]
+        for variable in variables:
+            monkeypatch.setenv(variable, f"http://127.0.0.1:{port}")
+        return made
+
+    yield proxy
+    for server in servers:
+        server.close()
+
+
+async def test_https_goes_through_the_proxy(serve, tls, proxy):
+    """By CONNECT, with the rendezvous' own certificate checked at the far end of it."""
+    server = await serve(ssl_context=tls.server)
+    way = await proxy(server.port, ["HTTPS_PROXY"])
+    async with RendezvousClient("https://rendezvous.test", ssl_context=tls.client) as client:
+        here = await client.allocate()
+        there = await client.join(here.nameplate)
+        await here.send(b"through")
+        assert await mails(there, 1) == [b"through"]
+        assert (await client.config()).version == 1
+    assert set(way.asked) == {"CONNECT rendezvous.test:443"}
+
+
+async def test_http_goes_through_the_proxy(serve, proxy):
+    """Its own variable, as for any other program."""
+    server = await serve()
+    way = await proxy(server.port, ["HTTP_PROXY"])
+    async with RendezvousClient("http://rendezvous.test") as client:
+        assert (await client.allocate()).nameplate
+    assert way.asked == ["GET http://rendezvous.test/v1/ws"]
+
+
+async def test_a_proxy_that_refuses_is_named(tls, proxy):
+    """The user looks at the proxy, not at the rendezvous."""
+    await proxy(1, ["HTTPS_PROXY"], status="403 Forbidden")
+    async with RendezvousClient("https://rendezvous.test", ssl_context=tls.client) as client:
+        with pytest.raises(RendezvousUnreachable) as error:
+            await client.allocate()
+    assert "rendezvous.test" in error.value.message
+
+
+@pytest.mark.parametrize("no_proxy", [False, True])
+async def test_no_proxy_is_used_where_none_should_be(serve, proxy, monkeypatch, no_proxy):
+    """On the way to this machine never, and elsewhere as NO_PROXY says."""
+    server = await serve()
+    way = await proxy(server.port, ["HTTP_PROXY", "HTTPS_PROXY"])
+    url = f"http://127.0.0.1:{server.port}"
+    if no_proxy:
+        monkeypatch.setenv("NO_PROXY", "elsewhere.invalid")
+        url = "http://elsewhere.invalid"
+    async with RendezvousClient(url, deadline=5) as client:
+        with contextlib.suppress(RendezvousUnreachable):
+            await client.allocate()
+    assert way.asked == []
+
+
+async def test_an_address_that_is_none_is_refused_before_anything_else():
+    """It is the user's mistake, not the network's."""
+    with pytest.raises(UsageError):
+        RendezvousClient("not an address")
+
+
+async def test_a_client_is_used_as_a_context(serve):
+    """Outside of it there is no session, and the mistake is the programmer's."""
+    server = await serve()
+    with pytest.raises(RuntimeError, match="async with"):
+        await RendezvousClient(f"127.0.0.1:{server.port}").allocate()
