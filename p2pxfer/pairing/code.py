@@ -67,17 +67,22 @@ class ChosenCode:
     bits: float
 
     @cached_property
-    def stretched(self) -> bytes:
-        """32 bytes that cost as much to find as the code does, times scrypt."""
+    def _stretched(self) -> bytes:
         stretch = Scrypt(salt=SCRYPT_SALT, length=32, n=SCRYPT_COST, r=SCRYPT_BLOCK, p=1)
         return stretch.derive(self.canonical.encode())
 
-    def password(self) -> bytes:
-        """What goes into the PAKE: 32 bytes, which the room's name does not give away.
+    def room_name(self) -> bytes:
+        """The 32 bytes that name the room where both sides meet, without a nameplate.
 
-        The first call of this or of `room_name` is slow on purpose: some 80 ms and 32 MiB.
+        Whoever sees the name can test guesses at the code, at the price of one scrypt each: that
+        is what `MIN_BITS` stands against. The first call of this or of `password` is slow on
+        purpose, some 80 ms and 32 MiB.
         """
-        return derive(self.stretched, b"", "password")
+        return derive(self._stretched, b"", "room")
+
+    def password(self) -> bytes:
+        """What goes into the PAKE: 32 bytes, which the room's name does not give away."""
+        return derive(self._stretched, b"", "password")
 
 
 def draw(nameplate: int, words: int = MIN_WORDS) -> Code:
@@ -196,15 +201,6 @@ def chosen(text: str) -> ChosenCode:
             f"a drawn code looks like 7-orbit-lamp; for one of your own, {_OWN_HINT}",
         )
     return ChosenCode(canonical, bits)
-
-
-def room_name(code: ChosenCode) -> bytes:
-    """The 32 bytes that name the room where both sides meet, without a nameplate.
-
-    Whoever sees the name can test guesses at the code, at the price of one scrypt each: that is
-    what `MIN_BITS` stands against.
-    """
-    return derive(code.stretched, b"", "room")
 
 
 def _random_words(count: int) -> tuple[str, ...]:

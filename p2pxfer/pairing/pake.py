@@ -62,10 +62,17 @@ class Pake:
 
 
 def _check_encoding(message: bytes, sender: Role) -> None:
-    """The library would cut a longer message, and take 19 values of y twice."""
+    """Refuse what the library would take: longer messages, and second encodings of an element.
+
+    Three of those are the identity's. In RFC 8032, section 5.1.3, y is below the prime, and x = 0,
+    which y = 1 and y = -1 have, has no sign bit; no element of prime order has x = 0.
+    """
     if len(message) != MESSAGE_SIZE:
         raise PeerMisbehaved(f"a key share has {MESSAGE_SIZE} bytes, not {len(message)}")
     if message[:1] != sender.side:
         raise PeerMisbehaved("a key share of the wrong side")
-    if int.from_bytes(message[1:], "little") & ~_SIGN_BIT >= FIELD_PRIME:
+    y = int.from_bytes(message[1:], "little") & ~_SIGN_BIT
+    if y >= FIELD_PRIME:
         raise PeerMisbehaved("a key share in non-canonical encoding")
+    if y in (1, FIELD_PRIME - 1):
+        raise PeerMisbehaved("a key share of low order")
