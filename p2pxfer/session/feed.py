@@ -1,0 +1,378 @@
+"""Content read ahead of the network: files in the order they will be sent, or one stream.
+
+A feed fills a queue of `Piece`s in the background, bounded in bytes, and the sending session takes
+from its front. Reading and hashing happen in a worker thread, in batches that make few trips to it.
+No protocol: a feed knows numbers, entries and digests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from p2pxfer.files.failures import EntryError
+from p2pxfer.files.hashing import FileRoot, block_digest, is_zero, zero_digest
+from p2pxfer.files.reader import SMALL, SourceTree
+from p2pxfer.manifest import UNKNOWN_SIZE, Entry, Failure, block_size
+
+AHEAD: Final = 16 * 1024 * 1024  # bytes read and not yet taken
+BATCH_BYTES: Final = 2 * 1024 * 1024  # read in one trip to the worker thread
+BATCH_PIECES: Final = 384
+BATCH_SMALL: Final = 128  # files
+BARE: Final = 64  # bytes charged for a piece without content, so that these are bounded too
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file was opened; its values as of then. ``size`` is -1 for a stream."""
+
+    number: int
+    size: int
+    mode: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One block. ``data`` is empty for a block of zeros. ``last`` matters for streams only."""
+
+    number: int
+    length: int
+    digest: bytes
+    zero: bool
+    data: bytes
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """No more of this file: its root, or why it failed."""
+
+    number: int
+    failure: Failure | None
+    root: bytes
+
+
+Piece = Opened | Content | Closed
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file to be read. ``source`` is its path on this machine."""
+
+    number: int
+    entry: Entry
+    source: bytes
+
+
+class AsyncReader(Protocol):
+    """What a stream is read from: `asyncio.StreamReader` and aiofiles' files fit."""
+
+    async def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, none at the end."""
+
+
+class Feed(Protocol):
+    """Where a sender takes content from."""
+
+    pieces: deque[Piece]
+
+    def add(self, jobs: list[Job]) -> None:
+        """Files that will be sent next."""
+
+    def backlog(self) -> int:
+        """Files added that have not been begun."""
+
+    def drop(self, number: int) -> None:
+        """Nothing more of this file is wanted."""
+
+    def taken(self) -> None:
+        """Pieces were taken from the front."""
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+
+
+def _charge(pieces: deque[Piece]) -> int:
+    return sum(len(piece.data) if isinstance(piece, Content) else BARE for piece in pieces)
+
+
+class FileFeed:
+    """Reads files, one after another, in the worker thread.
+
+    Args:
+        pool: has one thread, which is the only one to touch the files.
+        on_ready: called when pieces were added.
+        on_error: called with what reading raised, other than a file's own failure.
+        follow: whether symlinks are read through.
+    """
+
+    def __init__(
+        self,
+        pool: Executor,
+        on_ready: Callable[[], None],
+        on_error: Callable[[BaseException], None],
+        *,
+        follow: bool,
+    ) -> None:
+        self.pieces: deque[Piece] = deque()
+        self._pool = pool
+        self._on_ready = on_ready
+        self._on_error = on_error
+        self._tree = SourceTree(follow=follow)
+        self._jobs: deque[Job] = deque()
+        self._more = asyncio.Event()
+        self._dropped = -1
+        self._reading: Generator[Piece, None, None] | None = None
+
+    def add(self, jobs: list[Job]) -> None:
+        """Files that will be sent next."""
+        self._jobs.extend(jobs)
+        self._more.set()
+
+    def backlog(self) -> int:
+        """Files added that have not been begun."""
+        return len(self._jobs)
+
+    def drop(self, number: int) -> None:
+        """Nothing more of this file is wanted."""
+        self._dropped = number
+        self._more.set()
+
+    def taken(self) -> None:
+        """Pieces were taken from the front."""
+        self._more.set()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._more.clear()
+                if (self._jobs or self._reading) and _charge(self.pieces) < AHEAD:
+                    batch = await loop.run_in_executor(self._pool, self._read_batch)
+                    if batch:
+                        self.pieces.extend(batch)
+                        self._on_ready()
+                    continue
+                await self._more.wait()
+        except Exception as error:  # noqa: BLE001  # told, and raised where the transfer is driven
+            self._on_error(error)
+
+    def close(self) -> None:
+        """Let go of the files; call it where the reading was done."""
+        if self._reading is not None:
+            self._reading.close()
+        self._tree.close()
+
+    def _read_batch(self) -> list[Piece]:
+        batch: list[Piece] = []
+        size = 0
+        while size < BATCH_BYTES and len(batch) < BATCH_PIECES:
+            if self._reading is None:
+                small = self._small_ones()
+                if small:
+                    size += self._read_small(small, batch)
+                    continue
+                if not self._jobs:
+                    break
+                self._reading = self._read(self._jobs.popleft())
+            piece = next(self._reading, None)
+            if piece is None:
+                self._reading = None
+                continue
+            batch.append(piece)
+            size += len(piece.data) if isinstance(piece, Content) else 0
+        return batch
+
+    def _small_ones(self) -> list[Job]:
+        """The next jobs, as long as they are small."""
+        small: list[Job] = []
+        size = 0
+        while self._jobs and len(small) < BATCH_SMALL and size < BATCH_BYTES:
+            job = self._jobs[0]
+            if job.entry.size > SMALL:
+                break
+            size += job.entry.size
+            small.append(self._jobs.popleft())
+        return small
+
+    def _read_small(self, jobs: list[Job], batch: list[Piece]) -> int:
+        """Read small files whole; returns how many bytes they had."""
+        size = 0
+        found = self._tree.read_small([(job.source, job.entry) for job in jobs])
+        for job, small in zip(jobs, found, strict=True):
+            number = job.number
+            if small.failure is not None:
+                batch.append(Closed(number, small.failure, b""))
+                continue
+            if small.data is None:  # it has grown since it was listed
+                batch.extend(self._read(job))
+                continue
+            batch.append(Opened(number, small.size, small.mode, small.mtime_ns))
+            root = FileRoot()
+            if small.data:
+                block = _content(number, small.data)
+                root.update(block.digest)
+                batch.append(block)
+                size += small.size
+            batch.append(Closed(number, None, root.digest(small.size)))
+        return size
+
+    def _read(self, job: Job) -> Generator[Piece, None, None]:
+        number = job.number
+        try:
+            source = self._tree.open(job.source, job.entry)
+        except EntryError as error:
+            yield Closed(number, error.failure, b"")
+            return
+        try:
+            yield Opened(number, source.size, source.mode, source.mtime_ns)
+            root = FileRoot()
+            for offset, length in blocks(source.size):
+                if number == self._dropped:
+                    return
+                if source.is_hole(offset, length):
+                    content = Content(number, length, zero_digest(length), True, b"")
+                else:
+                    content = _content(number, source.read_at(offset, length))
+                root.update(content.digest)
+                yield content
+            changed = source.changed()
+            yield Closed(number, changed, root.digest(source.size) if changed is None else b"")
+        except EntryError as error:
+            yield Closed(number, error.failure, b"")
+        finally:
+            source.close()
+
+
+def blocks(size: int) -> Iterator[tuple[int, int]]:
+    """Offset and length of each block of a file of ``size`` bytes."""
+    block = block_size(size)
+    for offset in range(0, size, block):
+        yield offset, min(block, size - offset)
+
+
+def _content(number: int, data: bytes) -> Content:
+    if is_zero(data):
+        return Content(number, len(data), zero_digest(len(data)), True, b"")
+    return Content(number, len(data), block_digest(data), False, data)
+
+
+class TextFeed:
+    """A text that is all there already."""
+
+    def __init__(self, content: bytes, on_ready: Callable[[], None]) -> None:
+        self.pieces: deque[Piece] = deque()
+        self._content = content
+        self._on_ready = on_ready
+
+    def add(self, jobs: list[Job]) -> None:
+        """The text's own entry."""
+        number, entry = jobs[0].number, jobs[0].entry
+        self.pieces.append(Opened(number, entry.size, entry.mode, entry.mtime_ns))
+        root = FileRoot()
+        for offset, length in blocks(entry.size):
+            data = self._content[offset : offset + length]
+            digest = block_digest(data)
+            root.update(digest)
+            self.pieces.append(Content(number, length, digest, False, data))
+        self.pieces.append(Closed(number, None, root.digest(entry.size)))
+        self._on_ready()
+
+    def backlog(self) -> int:
+        """Nothing ever waits."""
+        return 0
+
+    def drop(self, number: int) -> None:  # there is only one
+        """Nothing is under way."""
+
+    def taken(self) -> None:
+        """Nothing more will come."""
+
+    async def run(self) -> None:
+        """Nothing to read."""
+
+
+class StreamFeed:
+    """Reads one stream, whose end shows only when it is there."""
+
+    def __init__(
+        self,
+        stream: AsyncReader,
+        pool: Executor,
+        on_ready: Callable[[], None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self.pieces: deque[Piece] = deque()
+        self._stream = stream
+        self._pool = pool
+        self._on_ready = on_ready
+        self._on_error = on_error
+        self._jobs: deque[Job] = deque()
+        self._more = asyncio.Event()
+
+    def add(self, jobs: list[Job]) -> None:
+        """The stream's own entry."""
+        self._jobs.extend(jobs)
+        self._more.set()
+
+    def backlog(self) -> int:
+        """1 until the stream is begun."""
+        return len(self._jobs)
+
+    def drop(self, number: int) -> None:  # noqa: ARG002  # there is only one
+        """Read no more."""
+        self.pieces.clear()
+
+    def taken(self) -> None:
+        """Pieces were taken from the front."""
+        self._more.set()
+
+    async def run(self) -> None:
+        """Read to the end of the stream."""
+        try:
+            while not self._jobs:
+                self._more.clear()
+                await self._more.wait()
+            job = self._jobs.popleft()
+            entry, number = job.entry, job.number
+            self._put(Opened(number, UNKNOWN_SIZE, entry.mode, entry.mtime_ns))
+            root, size, last = FileRoot(), 0, False
+            while not last:
+                await self._room()
+                data = await self._read_block()
+                last = len(data) < block_size(UNKNOWN_SIZE)
+                zero = is_zero(data)
+                digest = await asyncio.get_running_loop().run_in_executor(
+                    self._pool, block_digest, data
+                )
+                if data:
+                    root.update(digest)
+                size += len(data)
+                self._put(Content(number, len(data), digest, zero, b"" if zero else data, last))
+            self._put(Closed(number, None, root.digest(size)))
+        except Exception as error:  # noqa: BLE001  # told, and raised where the transfer is driven
+            self._on_error(error)
+
+    async def _room(self) -> None:
+        while _charge(self.pieces) >= AHEAD:
+            self._more.clear()
+            await self._more.wait()
+
+    async def _read_block(self) -> bytes:
+        wanted = block_size(UNKNOWN_SIZE)
+        parts: list[bytes] = []
+        size = 0
+        while size < wanted and (part := await self._stream.read(wanted - size)):
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
+
+    def _put(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+        self._on_ready()

@@ -1,0 +1,93 @@
+"""What both sides say of a transfer that is over, and of entries that did not make it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from p2pxfer.errors import PartlyDone
+from p2pxfer.files.hashing import TransferRoot
+from p2pxfer.manifest import EntryKind, Failure
+from p2pxfer.progress import EntryFailed, FileFinished, Finished, Progress
+from p2pxfer.transfer.actions import Outcome
+from p2pxfer.transfer.messages import Receipt
+
+RECEIPT: Final = "receipt"  # label of the key that the receipt is signed with
+
+REASONS: Final = {
+    Failure.CHANGED: "it changed while it was being sent",
+    Failure.VANISHED: "it vanished before it was sent",
+    Failure.UNREADABLE: "the sender can't read it",
+    Failure.UNSAFE_NAME: "its name can't be used on the receiving side",
+    Failure.EXISTS: "it is already there on the receiving side",
+    Failure.COLLISION: "another name that the receiving side holds as the same came before",
+    Failure.UNSAFE_TARGET: "a symlink that leads out of the tree; --unsafe-symlinks allows it",
+    Failure.NO_SPACE: "no space left on the receiving side",
+    Failure.WRITE_FAILED: "the receiving side can't write it",
+    Failure.TOO_LARGE: "it is over the receiver's --max-size",
+    Failure.PARENT_FAILED: "the folder that it is in did not arrive",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A transfer that is over, with the receipt exchanged.
+
+    Attributes:
+        size: content bytes that crossed and are in place.
+        files: files among them.
+        seconds: from the open channel to the receipt.
+        root: BLAKE3 root over every entry; both sides have the same.
+    """
+
+    size: int
+    files: int
+    seconds: float
+    root: bytes
+
+
+class Tally:
+    """Counts outcomes as they settle, tells them, and sums them up in a root."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._root = TransferRoot()
+        self._files = 0
+        self._failed = 0
+        self.reasons: dict[int, str] = {}  # by entry number, where more is known than the failure
+
+    @property
+    def failed(self) -> int:
+        """Entries that did not arrive, so far."""
+        return self._failed
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take the next outcome, in the order of the manifest."""
+        entry, failure = outcome.entry, outcome.failure
+        self._root.add(entry, failure, outcome.root or b"")
+        if failure is not None:
+            self._failed += 1
+            reason = self.reasons.pop(outcome.number, None) or REASONS[failure]
+            self._progress.emit(EntryFailed(entry.path, reason))
+        elif entry.kind is EntryKind.FILE:
+            self._files += 1
+            self._progress.emit(FileFinished(entry.path, outcome.size, outcome.root or b""))
+
+    def root(self) -> bytes:
+        """The root over every outcome taken."""
+        return self._root.digest()
+
+    def finish(self, receipt: Receipt, skipped: int, seconds: float) -> Summary:
+        """The transfer is over: tell it and sum it up.
+
+        Raises:
+            PartlyDone: some entries did not arrive.
+        """
+        self._progress.emit(
+            Finished(receipt.size, self._files, self._failed + skipped, seconds, receipt.root)
+        )
+        missing = self._failed + skipped
+        if missing:
+            entries = "1 entry" if missing == 1 else f"{missing:,} entries"
+            raise PartlyDone(f"{entries} did not arrive; all the rest did")
+        return Summary(receipt.size, self._files, seconds, receipt.root)
