@@ -9,23 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aiortc import (
-    InvalidStateError,
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCIceCandidate,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCSessionDescription,
-)
-from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from aiortc import RTCDataChannel, RTCPeerConnection
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.peer import ice
+from p2pxfer.peer import diagnosis, ice, rtc
 from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel
 from p2pxfer.peer.servers import IceServer
 from p2pxfer.peer.signals import (
@@ -35,14 +26,12 @@ from p2pxfer.peer.signals import (
     Signal,
     decode,
     encode,
-    parse_sdp,
 )
+from p2pxfer.peer.trickle import RemoteCandidates
 from p2pxfer.progress import PathKind
 
 __all__ = ["IceServer", "PathInfo", "PeerConnection"]
 
-MAX_REMOTE_CANDIDATES = 128  # of one peer; an honest one has a dozen
-CANDIDATE = "candidate"  # the name of tasks that try one
 CLOSE_GRACE = 0.5  # seconds for what is queued, and for the peer's agreement, when closing
 CLOSE_LIMIT = 1.0  # seconds after that for sockets and relays to be let go in good order
 
@@ -94,18 +83,14 @@ class PeerConnection:
         self._signal = signal
         self._on_state = on_state
         self._state = "new"
-        self._ice_servers = tuple(ice_servers)
         self._peer: RTCPeerConnection | None = None
         self._agent: ice.Agent | None = None
         self._channel: RtcChannel | None = None
         self._opened: asyncio.Future[RtcChannel] | None = None
         self._local: Description | None = None
         self._remote: Description | None = None
-        self._remote_kinds: set[str] = set()
-        self._remote_count = 0
-        self._remote_ended = False
+        self._candidates = RemoteCandidates(self._spawn)
         self._unsaid: list[Signal] = []  # found before the description went out
-        self._early: list[Candidate] = []  # heard before the peer's description
         self._receiving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._rtt: float | None = None
@@ -155,7 +140,7 @@ class PeerConnection:
                     await asyncio.wait({self._round_trip}, timeout=0.2)
         except TimeoutError:
             if not self._opened.done():
-                raise self._no_path(f"in {timeout:g} s") from None
+                raise self._too_slow(timeout) from None
             channel = self._opened.result()
         return channel
 
@@ -167,7 +152,7 @@ class PeerConnection:
         return PathInfo("relay" if pair.relayed else "direct", pair.local, pair.remote, self._rtt)
 
     async def close(self) -> None:
-        """Close on both ends, within `CLOSE_GRACE` + `CLOSE_LIMIT` even if the peer is dead.
+        """Close on both ends; a dead peer or TURN server makes it take `CLOSE_LIMIT` s longer.
 
         What was sent is delivered if the peer takes it in that grace; `Channel.drain` first makes
         sure. May be called at any time, and again.
@@ -181,16 +166,18 @@ class PeerConnection:
     async def _build(self, offer: Description | None) -> None:
         """Make aiortc's connection; with its own gathering only if ours can't be put under it."""
         for stock in (False, True):
-            peer = RTCPeerConnection(self._configuration(stock=stock))
+            peer = RTCPeerConnection(
+                rtc.configuration(self._endpoints, relay_only=self._relay_only, stock=stock)
+            )
             peer.on("connectionstatechange", self._state_changed)
             peer.on("iceconnectionstatechange", self._ice_changed)
             peer.on("datachannel", self._take_channel)
             self._peer = peer
             if offer is None:
-                rtc = peer.createDataChannel(LABEL)
-                rtc.on("open", self._channel_opened)
+                channel = peer.createDataChannel(LABEL)
+                channel.on("open", self._channel_opened)
             else:
-                await self._set_remote(peer, offer)
+                await rtc.set_remote(peer, offer)
             self._agent = ice.attach(
                 peer,
                 self._endpoints,
@@ -203,31 +190,11 @@ class PeerConnection:
             peer.remove_all_listeners()
             await peer.close()
         if offer is None:
-            self._channel = self._wrap(rtc)
+            self._channel = self._wrap(channel)
 
-    def _configuration(self, *, stock: bool) -> RTCConfiguration:
-        policy = RTCIceTransportPolicy.RELAY if self._relay_only else RTCIceTransportPolicy.ALL
-        servers = []
-        if stock:  # aiortc's pattern has no brackets
-            servers = [
-                RTCIceServer(str(e), e.username, e.credential)
-                for e in self._endpoints
-                if ":" not in e.host
-            ]
-        return RTCConfiguration(iceServers=servers, iceTransportPolicy=policy)
-
-    async def _set_remote(self, peer: RTCPeerConnection, remote: Description) -> None:
-        """Hand over the peer's description without its candidates: a name would delay the rest."""
-        bare = remote.without_candidates()
-        try:
-            await peer.setRemoteDescription(RTCSessionDescription(bare.sdp(), bare.type))
-        except (ValueError, InvalidStateError) as error:
-            message = f"its {bare.type} does not fit: {error}"
-            raise PeerMisbehaved(message) from error
-
-    def _wrap(self, rtc: RTCDataChannel) -> RtcChannel:
+    def _wrap(self, data_channel: RTCDataChannel) -> RtcChannel:
         agent = self._agent
-        channel = RtcChannel(rtc, BEST_MESSAGE, agent.acknowledged if agent else None)
+        channel = RtcChannel(data_channel, BEST_MESSAGE, agent.acknowledged if agent else None)
         channel.on_closed(self._channel_closed)
         return channel
 
@@ -235,9 +202,7 @@ class PeerConnection:
         """Gather what is at hand, tell it, then tell the rest as it is found."""
         peer, agent = self._peer, self._agent
         assert peer is not None
-        await peer.setLocalDescription()
-        text = peer.localDescription.sdp
-        own = parse_sdp("offer" if self._offerer else "answer", text)
+        own = await rtc.describe(peer, "offer" if self._offerer else "answer")
         if agent is not None:
             own = replace(own, candidates=tuple(agent.local_candidates()), complete=False)
         elif self._relay_only:
@@ -250,8 +215,8 @@ class PeerConnection:
         if agent is not None:
             await agent.gathered.wait()
             self._send(EndOfCandidates())
-        if self._relay_only and not (agent.kinds if agent is not None else own.candidates):
-            self._fail(self._no_path("without a relay", "give a TURN server with --ice-server"))
+        if not (agent.kinds if agent is not None else own.candidates):
+            self._fail(self._no_path("is possible"))
 
     # Signals
 
@@ -273,16 +238,11 @@ class PeerConnection:
         if isinstance(signal, Description):
             await self._apply_description(signal)
             return
-        self._remote_count += 1
-        if self._remote_count > MAX_REMOTE_CANDIDATES:
-            message = f"more than {MAX_REMOTE_CANDIDATES} ICE candidates"
-            raise PeerMisbehaved(message)
+        self._candidates.count()
         if isinstance(signal, EndOfCandidates):
-            self._remote_ended = True
-            if self._remote is not None:
-                self._spawn(self._end_candidates())
+            self._candidates.end()
         elif isinstance(signal, Candidate):
-            self._add_candidate(signal)
+            self._candidates.add(signal)
 
     async def _apply_description(self, remote: Description) -> None:
         expected = "answer" if self._offerer else "offer"
@@ -296,79 +256,35 @@ class PeerConnection:
         if self._local is not None and remote.mid != self._local.mid:
             message = "an answer to another offer"
             raise PeerMisbehaved(message)
-        self._remote_count += len(remote.candidates)
-        if self._remote_count > MAX_REMOTE_CANDIDATES:
-            message = f"more than {MAX_REMOTE_CANDIDATES} ICE candidates"
-            raise PeerMisbehaved(message)
+        self._candidates.count(len(remote.candidates))
         if self._offerer:
             assert self._peer is not None
-            await self._set_remote(self._peer, remote)
+            await rtc.set_remote(self._peer, remote)
             assert self._channel is not None
             self._channel.max_message = _accepted(remote)
         else:
             await self._build(remote)
         self._remote = remote
-        early, self._early = self._early, []
-        for candidate in (*remote.candidates, *early):
-            self._add_candidate(candidate)
+        for candidate in remote.candidates:
+            self._candidates.add(candidate)
+        if remote.complete:
+            self._candidates.end()
+        assert self._peer is not None
+        self._candidates.ready(self._peer, self._agent)
         if not self._offerer:
             self._spawn(self._describe())
-        if remote.complete or self._remote_ended:
-            self._remote_ended = True
-            self._spawn(self._end_candidates())
-
-    def _add_candidate(self, candidate: Candidate) -> None:
-        if self._remote is None:
-            self._early.append(candidate)
-            return
-        self._remote_kinds.add("mDNS name" if candidate.is_name else candidate.type)
-        self._spawn(self._try_candidate(candidate), name=CANDIDATE)
-
-    async def _try_candidate(self, candidate: Candidate) -> None:
-        """Give aiortc a candidate; a name is resolved on the way, which may take a second."""
-        assert self._peer is not None
-        if candidate.type == "relay" and self._agent is not None:
-            await self._agent.released.wait()
-        related = candidate.related or (None, None)
-        with contextlib.suppress(OSError, ValueError):  # no multicast here, or all over
-            await self._peer.addIceCandidate(
-                RTCIceCandidate(
-                    component=1,
-                    foundation=candidate.foundation,
-                    ip=candidate.address,
-                    port=candidate.port,
-                    priority=candidate.priority,
-                    protocol="udp",
-                    type=candidate.type,
-                    relatedAddress=related[0],
-                    relatedPort=related[1],
-                    sdpMLineIndex=0,
-                )
-            )
-
-    async def _end_candidates(self) -> None:
-        """Let checking fail when it has run out of pairs, but not while more may come."""
-        if self._agent is not None:
-            if self._remote_kinds <= {"relay"}:
-                self._agent.released.set()  # there is nothing to give a head start to
-            await self._agent.gathered.wait()
-        trying = [task for task in self._tasks if task.get_name() == CANDIDATE]
-        if trying:
-            await asyncio.wait(trying)
-        assert self._peer is not None
-        await self._peer.addIceCandidate(None)
 
     # What aiortc tells
 
-    def _take_channel(self, rtc: RTCDataChannel) -> None:
+    def _take_channel(self, data_channel: RTCDataChannel) -> None:
         """The peer has opened a channel: the answerer expects exactly one."""
-        sound = rtc.label == LABEL and rtc.ordered
-        reliable = rtc.maxRetransmits is None and rtc.maxPacketLifeTime is None
+        sound = data_channel.label == LABEL and data_channel.ordered
+        reliable = data_channel.maxRetransmits is None and data_channel.maxPacketLifeTime is None
         if self._offerer or self._channel is not None or not (sound and reliable):
             self._fail(PeerMisbehaved("it opened a data channel that is not expected"))
             return
         assert self._remote is not None
-        self._channel = self._wrap(rtc)
+        self._channel = self._wrap(data_channel)
         self._channel.max_message = _accepted(self._remote)
         self._channel_opened()
 
@@ -389,22 +305,22 @@ class PeerConnection:
             self._round_trip = self._spawn(self._measure(self._agent))
 
     def _state_changed(self) -> None:
-        peer = self._peer
-        if peer is None or self._closing is not None or peer.connectionState != "failed":
+        peer, opened = self._peer, self._opened
+        assert peer is not None
+        assert opened is not None
+        if self._closing is not None:
             return
-        if self._opened is None or self._opened.done():
+        if peer.connectionState == "closed" and self._channel is not None:
+            self._channel.mark_closed()
+        if opened.done():
             return
-        if peer.iceConnectionState != "completed":
-            self._fail(self._no_path("that works"))
-        elif peer.sctp is not None and peer.sctp.transport.encrypted:
-            self._fail(
-                ConnectionFailed(
-                    "whoever answers at the other side's address does not hold its certificate",
-                    "somebody may sit in between: try again over another network",
-                )
-            )
-        else:
-            self._fail(ConnectionFailed("the encrypted connection could not be set up"))
+        if peer.connectionState == "closed":
+            self._fail(PeerGone("the other side closed the connection"))
+        elif peer.connectionState == "failed" and peer.iceConnectionState != "completed":
+            self._fail(self._no_path("works"))
+        elif peer.connectionState == "failed":
+            assert peer.sctp is not None
+            self._fail(diagnosis.handshake_failed(encrypted=peer.sctp.transport.encrypted))
 
     async def _measure(self, agent: ice.Agent) -> None:
         seconds = await agent.round_trip()
@@ -412,10 +328,8 @@ class PeerConnection:
 
     # Ends
 
-    def _spawn(
-        self, work: Coroutine[Any, Any, None], name: str | None = None
-    ) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         return task
@@ -441,20 +355,18 @@ class PeerConnection:
         elif self._channel is not None and isinstance(error, PeerMisbehaved):
             self._channel.misbehaved(error.message)
 
-    def _no_path(self, how: str, hint: str | None = None) -> ConnectionFailed:
-        """The error that tells what was tried."""
-        agent = self._agent
-        here = agent.kinds if agent is not None else {c.type for c in self._own_candidates()}
-        parts = [f"here {_listed(here)}"]
-        if self._remote is None:
-            parts.append("the other side told nothing")
-        else:
-            parts.append(f"there {_listed(self._remote_kinds)}")
-        parts += agent.outcomes if agent is not None else []
-        return ConnectionFailed(f"no path to the other side {how} ({'; '.join(parts)})", hint)
+    def _too_slow(self, seconds: float) -> ConnectionFailed:
+        if self._peer is not None and self._peer.iceConnectionState == "completed":
+            return diagnosis.silent_channel(seconds)
+        return self._no_path(f"was found in {seconds:g} s")
 
-    def _own_candidates(self) -> tuple[Candidate, ...]:
-        return self._local.candidates if self._local is not None else ()
+    def _no_path(self, how: str) -> ConnectionFailed:
+        if self._agent is not None:
+            here, outcomes = self._agent.kinds, self._agent.outcomes
+        else:
+            here, outcomes = {c.type for c in self._local.candidates} if self._local else set(), []
+        there = None if self._remote is None else self._candidates.kinds
+        return diagnosis.no_path(how, here, there, outcomes)
 
     async def _close(self) -> None:
         tasks = set(self._tasks)
@@ -470,15 +382,15 @@ class PeerConnection:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(channel.closed.wait(), CLOSE_GRACE)
         if agent is not None:
-            await agent.close()
+            await agent.stop()
         if peer is not None:
-            ending = asyncio.ensure_future(peer.close())
-            await asyncio.wait({ending}, timeout=CLOSE_LIMIT)
+            endings = {asyncio.create_task(peer.close())}
             if agent is not None:
-                if not ending.done():
-                    agent.abandon()
-                await asyncio.wait({ending}, timeout=CLOSE_LIMIT)
-                await agent.closed()
+                endings.add(asyncio.create_task(agent.close()))
+            _, late = await asyncio.wait(endings, timeout=CLOSE_LIMIT)
+            if late and agent is not None:
+                agent.abandon()
+                await asyncio.wait(late, timeout=CLOSE_LIMIT)
         if channel is not None:
             channel.mark_closed()
         self._report("closed")
@@ -487,12 +399,6 @@ class PeerConnection:
 def _accepted(remote: Description) -> int:
     """Bytes in a message: what the peer takes, but no more than is of use."""
     return min(remote.max_message or BEST_MESSAGE, BEST_MESSAGE)
-
-
-def _listed(kinds: Collection[str]) -> str:
-    names = {"host": "local", "srflx": "public", "relay": "relayed"}
-    shown = [names.get(kind, kind) for kind in sorted(kinds)]
-    return f"{', '.join(shown)} addresses" if shown else "no address"
 
 
 def _retrieve(future: asyncio.Future[RtcChannel]) -> None:

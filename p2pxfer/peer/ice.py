@@ -9,19 +9,14 @@ relies on is there; where one is missing there is no agent, and aiortc does it a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-import ipaddress
-import socket
-import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aioice import Candidate as IceCandidate
-from aioice import candidate as ice_candidate
 from aioice import ice, stun, turn
 
+from p2pxfer.peer import gathering
 from p2pxfer.peer.servers import Endpoint
 from p2pxfer.peer.signals import Candidate
 
@@ -31,8 +26,6 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "::1")  # exactly what aioice leaves out
 MAX_HOSTS = 32  # addresses of this machine that are used
 MAX_ENDPOINTS = 8  # servers that are asked
-STUN_TRIES = 3  # repeats: 0.5, 1 and 2 s apart, which is long for a server that lives
-TURN_TIMEOUT = 8.0  # seconds for an allocation, its name look-up and TLS included
 RELAY_HEAD_START = 1.0  # seconds that direct pairs get before relayed ones are tried
 
 _CONNECTION_NAMES = (
@@ -210,15 +203,18 @@ class Agent:
         """Ask no server any more: a path is found, or no longer wanted."""
         for task in self._tasks:
             task.cancel()
+        self._relay_found.set()
+        self._gathered.set()
 
-    async def close(self) -> None:
-        """End what runs in the background."""
+    async def stop(self) -> None:
+        """Stop gathering and wait until that has ended."""
         self.stop_gathering()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def closed(self) -> None:
-        """After the connection was closed: wait until its checks have ended."""
+    async def close(self) -> None:
+        """While the connection closes: give relays back, and wait until the checks have ended."""
+        await asyncio.gather(*(relay.close() for relay in self._relays))
         await self._checks_over.wait()
 
     def abandon(self) -> None:
@@ -238,13 +234,12 @@ class Agent:
         connection._local_candidates_start = True
         if not self._relay_only:
             await self._gather_hosts()
-        work: list[Coroutine[Any, Any, None]] = []
         for endpoint in self._endpoints:
             if endpoint.kind == "turn":
-                work.append(self._ask_turn(endpoint))
+                self._ask(self._ask_turn(endpoint))
             elif not self._relay_only:
-                work.append(self._ask_stun(endpoint, tuple(connection._protocols)))
-        self._tasks.append(asyncio.create_task(self._ask_all(work)))
+                self._ask(self._ask_stun(endpoint, tuple(connection._protocols)))
+        self._tasks.append(asyncio.create_task(self._all_asked(tuple(self._tasks))))
         if self._relay_only:
             await self._relay_found.wait()
         connection._local_candidates_end = True
@@ -261,107 +256,29 @@ class Agent:
                 self.kinds.add("host")
                 return
 
-    async def _ask_all(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
-        try:
-            await asyncio.gather(*work)
-        finally:
-            self._relay_found.set()
-            self._gathered.set()
+    def _ask(self, question: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(question))
+
+    async def _all_asked(self, questions: Sequence[asyncio.Task[None]]) -> None:
+        await asyncio.gather(*questions, return_exceptions=True)
+        self._relay_found.set()
+        self._gathered.set()
 
     async def _ask_stun(self, endpoint: Endpoint, protocols: Sequence[ice.StunProtocol]) -> None:
-        """Ask from every host address of a family that the server has."""
-        questions = []
-        for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
-            own = [p for p in protocols if _version(p.local_candidate.host) == version]
-            if own:
-                questions.append(self._ask_stun_family(endpoint, own, family))
-        if not any(await asyncio.gather(*questions)):
-            self.outcomes.append(f"{endpoint} did not answer")
-
-    async def _ask_stun_family(
-        self, endpoint: Endpoint, protocols: Sequence[ice.StunProtocol], family: int
-    ) -> bool:
-        address = await _resolve(endpoint, family)
-        if address is None:
-            return False
-        answers = [self._reflexive(protocol, address) for protocol in protocols]
-        return any(await asyncio.gather(*answers))
-
-    async def _reflexive(self, protocol: ice.StunProtocol, server: tuple[str, int]) -> bool:
-        request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
-        try:
-            response, _ = await protocol.request(request, server, retransmissions=STUN_TRIES)
-            host, port = response.attributes["XOR-MAPPED-ADDRESS"]
-        except (stun.TransactionError, KeyError, OSError):
-            return False
-        base = protocol.local_candidate
-        if (host, port) != (base.host, base.port):  # else there is no NAT in between
-            self.kinds.add("srflx")
-            self._tell(
-                Candidate(
-                    ice_candidate.candidate_foundation("srflx", "udp", base.host),
-                    ice_candidate.candidate_priority(1, "srflx"),
-                    host,
-                    port,
-                    "srflx",
-                    (base.host, base.port),
-                )
-            )
-        return True
+        problem = await gathering.ask_stun(endpoint, protocols, self._tell)
+        if problem is not None:
+            self.outcomes.append(problem)
 
     async def _ask_turn(self, endpoint: Endpoint) -> None:
-        try:
-            async with asyncio.timeout(TURN_TIMEOUT):
-                protocol = await self._allocate(endpoint)
-        except (TimeoutError, stun.TransactionTimeout):
-            self.outcomes.append(f"{endpoint} did not answer")
-        except stun.TransactionFailed as error:
-            code = error.response.error_code
-            refused = "refused the credentials" if code in (401, 431, 441) else f"refused: {error}"
-            self.outcomes.append(f"{endpoint} {refused}")
-        except (OSError, ValueError, KeyError) as error:
-            self.outcomes.append(f"{endpoint} failed: {error or type(error).__name__}")
+        relay = await gathering.ask_turn(endpoint, self._connection, hide=self._relay_only)
+        if isinstance(relay, str):
+            self.outcomes.append(relay)
         else:
-            await self._use_relay(protocol)
-
-    async def _allocate(self, endpoint: Endpoint) -> ice.StunProtocol:
-        address = await _resolve(endpoint, socket.AF_UNSPEC)
-        if address is None:
-            message = "its name is not known"
-            raise OSError(message)
-        connection = self._connection
-        _, protocol = await turn.create_turn_endpoint(
-            lambda: ice.StunProtocol(connection),
-            # TLS compares the certificate with the name.
-            server_addr=(endpoint.host, endpoint.port) if endpoint.tls else address,
-            username=endpoint.username,
-            password=endpoint.credential,
-            ssl=endpoint.tls or None,
-            transport=endpoint.transport,
-        )
-        host, port = protocol.transport.get_extra_info("sockname")
-        related = protocol.transport.get_extra_info("related_address")
-        if self._relay_only:  # RFC 8839 section 5.1: what may not be told is told as nothing
-            related = ("0.0.0.0" if _version(host) == 4 else "::", 9)  # noqa: PLR2004, S104
-        # The same address over TCP costs the server and the path more: UDP first.
-        preference = 65535 if endpoint.transport == "udp" else 32767
-        protocol.local_candidate = IceCandidate(
-            foundation=ice_candidate.candidate_foundation("relay", "udp", host),
-            component=1,
-            transport="udp",
-            priority=ice_candidate.candidate_priority(1, "relay", preference),
-            host=host,
-            port=port,
-            type="relay",
-            related_address=related[0],
-            related_port=related[1],
-        )
-        return protocol
+            await self._use_relay(relay)
 
     async def _use_relay(self, protocol: ice.StunProtocol) -> None:
         """Tell of a relay at once, try it when direct pairs have had their chance."""
         connection = self._connection
-        self.kinds.add("relay")
         self._relays.append(protocol)
         connection._local_candidates.append(protocol.local_candidate)
         self._relay_found.set()
@@ -378,6 +295,7 @@ class Agent:
 
     def _tell(self, candidate: Candidate) -> None:
         address = (candidate.address, candidate.port)
+        self.kinds.add(candidate.type)
         if address not in self._told:
             self._told.add(address)
             self._on_candidate(candidate)
@@ -447,37 +365,3 @@ def _told(candidate: Any) -> Candidate:
 def _shown(address: tuple[str, int]) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _version(address: str) -> int:
-    return ipaddress.ip_address(address).version
-
-
-async def _resolve(endpoint: Endpoint, family: int) -> tuple[str, int] | None:
-    """Look a server's name up, in a thread that nobody waits for when the program ends."""
-    try:
-        version = _version(endpoint.host)
-    except ValueError:
-        pass
-    else:
-        fits = family in (socket.AF_UNSPEC, socket.AF_INET if version == 4 else socket.AF_INET6)  # noqa: PLR2004
-        return (endpoint.host, endpoint.port) if fits else None
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[tuple[str, int] | None] = loop.create_future()
-
-    def tell(found: tuple[str, int] | None) -> None:
-        if not answer.done():
-            answer.set_result(found)
-
-    def ask() -> None:
-        found = None
-        try:
-            infos = socket.getaddrinfo(endpoint.host, endpoint.port, family, socket.SOCK_DGRAM)
-            found = (str(infos[0][4][0]), endpoint.port)
-        except (OSError, UnicodeError):
-            pass
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, found)
-
-    threading.Thread(target=ask, name="p2pxfer-resolve", daemon=True).start()
-    return await answer

@@ -1,0 +1,57 @@
+"""aiortc's connection, fed with what was checked and nothing else, through its public names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiortc import (
+    InvalidStateError,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
+
+from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.peer.servers import Endpoint
+from p2pxfer.peer.signals import Description, DescriptionType, parse_sdp
+
+
+def configuration(
+    endpoints: Sequence[Endpoint], *, relay_only: bool, stock: bool
+) -> RTCConfiguration:
+    """The configuration of a connection.
+
+    Args:
+        endpoints: the servers, best first.
+        relay_only: leave every other kind of address out.
+        stock: have aiortc itself ask the servers; it asks the first of each kind.
+    """
+    servers = [
+        RTCIceServer(str(endpoint), endpoint.username, endpoint.credential)
+        for endpoint in endpoints
+        if stock and ":" not in endpoint.host  # its pattern has no brackets
+    ]
+    policy = RTCIceTransportPolicy.RELAY if relay_only else RTCIceTransportPolicy.ALL
+    return RTCConfiguration(iceServers=servers, iceTransportPolicy=policy)
+
+
+async def describe(peer: RTCPeerConnection, kind: DescriptionType) -> Description:
+    """Gather, and tell what this side has to say."""
+    await peer.setLocalDescription()
+    return parse_sdp(kind, peer.localDescription.sdp)
+
+
+async def set_remote(peer: RTCPeerConnection, remote: Description) -> None:
+    """Hand over the other side's description without its candidates: a name would delay the rest.
+
+    Raises:
+        PeerMisbehaved: it doesn't fit what was said before.
+    """
+    bare = remote.without_candidates()
+    try:
+        await peer.setRemoteDescription(RTCSessionDescription(bare.sdp(), bare.type))
+    except (ValueError, InvalidStateError) as error:
+        message = f"its {bare.type} does not fit: {error}"
+        raise PeerMisbehaved(message) from error
