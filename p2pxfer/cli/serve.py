@@ -13,6 +13,7 @@ import typer
 
 from p2pxfer.cli.options import IceCredentialsFlag, IceServerFlag, NetworkFlags, seconds
 from p2pxfer.errors import ExitCode, LocalFileError, TransferError, UsageError
+from p2pxfer.rendezvous.address import DEFAULT_PORT
 
 if TYPE_CHECKING:
     import ssl
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from p2pxfer.cli.screen import Screen
     from p2pxfer.rendezvous.config import IceServer
 
-PORT = 8765
 LISTENING = "Where it listens"
 CLIENTS = "What clients get"
 
@@ -45,7 +45,7 @@ def serve(
             help="Listen on this port; 0 for any free one.",
             rich_help_panel=LISTENING,
         ),
-    ] = PORT,
+    ] = DEFAULT_PORT,
     tls_cert: Annotated[
         Path | None,
         typer.Option(

@@ -41,7 +41,7 @@ from p2pxfer.rendezvous.room import PATIENCE, Room, RoomState
 __all__ = ["RendezvousClient", "Room", "RoomState"]
 
 DEADLINE: Final = 10.0  # seconds for a first answer, connecting included
-_HEARTBEAT: Final = 15.0  # seconds between pings; half of it without a pong is a drop
+HEARTBEAT: Final = 15.0  # seconds between pings; half of it without a pong is a drop
 
 
 class RendezvousClient:
@@ -55,7 +55,7 @@ class RendezvousClient:
         ssl_context: ssl.SSLContext | None = None,
         deadline: float = DEADLINE,
         patience: float = PATIENCE,
-        heartbeat: float = _HEARTBEAT,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
         """A client of the rendezvous at ``url``, in any form that `address.parse` takes.
 

@@ -31,7 +31,10 @@ async def meeting(
 ) -> AsyncIterator[tuple[RendezvousClient, RendezvousClient, Room, Room]]:
     """Two clients, of the servers at ``ports``, with a side each in one room."""
     urls = [f"127.0.0.1:{port}" for port in ports] * (3 - len(ports))
-    async with RendezvousClient(urls[0], **options) as one, RendezvousClient(urls[1]) as two:
+    async with (
+        RendezvousClient(urls[0], **options) as one,
+        RendezvousClient(urls[1], **options) as two,
+    ):
         here = await one.allocate()
         there = await two.join(here.nameplate)
         yield one, two, here, there
@@ -40,12 +43,6 @@ async def meeting(
 async def mails(room: Room, count: int) -> list[bytes]:
     async with asyncio.timeout(10):
         return [await room.receive() for _ in range(count)]
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 async def test_mail_crosses_in_order_both_ways(serve):
@@ -135,13 +132,14 @@ async def test_the_next_run_gets_a_room_whose_last_one_was_killed(serve):
 
 async def test_a_third_side_is_refused_and_both_others_are_told(serve):
     """The third learns why; the two go on."""
-    told: list[str] = []
+    told: asyncio.Queue[str] = asyncio.Queue()
     server = await serve()
-    async with meeting(server.port, on_state=told.append) as (_, two, here, there):
+    async with meeting(server.port, on_state=told.put_nowait) as (_, two, here, there):
         with pytest.raises(RoomFull, match=f"two sides are in room {here.nameplate} already"):
             await two.join(here.nameplate)
-        await until(lambda: here.crowded and there.crowded)
-        assert told == ["crowded"]
+        async with asyncio.timeout(5):
+            assert [await told.get(), await told.get()] == ["crowded", "crowded"]
+        assert (here.crowded, there.crowded) == (1, 1)
         await here.send(b"still here")
         assert await mails(there, 1) == [b"still here"]
 

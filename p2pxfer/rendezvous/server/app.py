@@ -26,10 +26,9 @@ from p2pxfer.rendezvous.server.connection import Connection, Desk
 from p2pxfer.rendezvous.server.limits import Limits, Tally, network
 from p2pxfer.rendezvous.server.store import MemoryStore, Store
 
-DEFAULT_PORT: Final = 8765
 DEFAULT_LIFETIME: Final = 3600.0  # seconds that a code lives if nobody says otherwise
 MAX_CODE_LIFETIME: Final = 7 * 24 * 3600.0  # and that somebody may ask for
-_HEARTBEAT: Final = 20.0  # seconds between pings; a client that answers none for half of it is away
+HEARTBEAT: Final = 20.0  # seconds between pings; a client that answers none for half of it is away
 _TICK: Final = 1.0  # seconds between looks for rooms whose time is over
 _CLOSE: Final = 2.0  # seconds for a WebSocket's closing handshake
 _PORTS: Final = {"http": 80, "https": 443}
@@ -186,7 +185,7 @@ async def start(
     max_lifetime: float = MAX_CODE_LIFETIME,
     limits: Limits | None = None,
     store: Store | None = None,
-    heartbeat: float = _HEARTBEAT,
+    heartbeat: float = HEARTBEAT,
     tick: float = _TICK,
 ) -> Running:
     """Run a rendezvous in this event loop until its `Running.close`.

@@ -1,0 +1,157 @@
+"""``p2pxfer serve`` as a process: it serves, says where, and ends when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+ONLY_SERVE = """
+import sys, typer
+from p2pxfer.cli.serve import serve
+app = typer.Typer()
+app.command()(serve)
+sys.exit(app(standalone_mode=False))
+"""
+COMMAND = [sys.executable, "-c", ONLY_SERVE]
+
+
+@contextlib.contextmanager
+def serving(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process, and the URL that it names."""
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PATH": "/usr/bin", **environment},
+    )
+    try:
+        assert process.stderr is not None
+        lines = process.stderr.readline() + process.stderr.readline()
+        url = re.search(r"-r (\S+)$", lines)
+        assert url, lines
+        yield process, url[1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refused(*arguments: str) -> tuple[int, str]:
+    """Exit code and what was said of a start that fails."""
+    ended = subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.stdout == ""
+    return ended.returncode, ended.stderr
+
+
+def config(url: str, context: ssl.SSLContext | None = None) -> dict:
+    with urllib.request.urlopen(f"{url}/v1/config", context=context, timeout=10) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    files[1].write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+    return files
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_told_to_end(number):
+    """What the flags say is what clients get; ending it is no failure, and says nothing."""
+    arguments = (
+        "--motd",
+        "hello",
+        "--ice-server",
+        "stun:s.example",
+        "--ice-server",
+        "turn:t.example",
+    )
+    with serving(*arguments, P2PXFER_ICE_CREDENTIALS="u:c") as (process, url):
+        assert config(url) == {
+            "version": 1,
+            "motd": "hello",
+            "ice_servers": [
+                {"urls": ["stun:s.example"]},
+                {"urls": ["turn:t.example"], "username": "u", "credential": "c"},
+            ],
+        }
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+        assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_it_serves_tls(tls):
+    """With the operator's own certificate."""
+    files = ("--tls-cert", str(tls[0]), "--tls-key", str(tls[1]))
+    with serving("--host", "localhost", *files) as (_, url):
+        assert url.startswith("https://localhost:")
+        context = ssl.create_default_context(cafile=tls[0])
+        assert config(url, context)["version"] == 1
+
+
+def test_a_port_that_is_taken_is_said():
+    """And what to do about it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, said = refused("--port", port)
+    assert code == 2
+    assert f"port {port}" in said
+    assert "--port" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["--tls-cert", "cert.pem"], 2, "--tls-key"),
+        (["--tls-cert", "/nowhere/c", "--tls-key", "/nowhere/k"], 8, "can't read /nowhere/c"),
+        (["--tls-cert", __file__, "--tls-key", __file__], 2, "no certificate with its key"),
+        (["--motd", "two\nlines"], 2, "--motd"),
+        (["--motd", "x" * 501], 2, "--motd"),
+        (["--code-lifetime", "soon"], 2, "not a time"),
+        (["--ice-server", "http://x"], 2, "STUN or TURN"),
+        (["--ice-server", "turn:u:c@t.example"], 2, "can be seen by every user"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_what_makes_no_sense_is_refused_before_it_serves(arguments, code, complaint):
+    """One line of what is wrong, and the exit code of the tree."""
+    ended, said = refused(*arguments)
+    assert ended == code
+    assert complaint in said
+    assert "hint:" in said
