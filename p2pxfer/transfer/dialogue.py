@@ -40,7 +40,6 @@ ABORTS: Final[Mapping[m.AbortCode, tuple[type[TransferError], str]]] = {
     m.AbortCode.MISBEHAVED: (PeerMisbehaved, "the other side does not understand this one"),
     m.AbortCode.INTEGRITY: (IntegrityError, "the other side got bytes that are not those sent"),
     m.AbortCode.LOCAL_FILES: (PeerGone, "the other side could not go on with its files"),
-    m.AbortCode.VERSION: (PeerMisbehaved, "the other side speaks no version that this one does"),
     m.AbortCode.UNEXPECTED: (PeerGone, "the other side failed"),
 }
 _ALIVE: Final = (m.Ping, m.Pong)  # neither is progress

@@ -50,8 +50,7 @@ class AbortCode(IntEnum):
     MISBEHAVED = 2  # the side that gets this broke the protocol
     INTEGRITY = 3
     LOCAL_FILES = 4
-    VERSION = 5  # no version in common
-    UNEXPECTED = 6
+    UNEXPECTED = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,347 @@
+"""Two machines bounced in memory: each side's session is played by steps that a chooser orders.
+
+Content is made up: a file is its size and a salt; digests and roots are SHA-256 over what was
+handed over, so that both sides' sums are the work of the machines alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+
+from p2pxfer.manifest import Entry, EntryKind, Failure, TransferKind, block_size
+from p2pxfer.transfer import actions as a
+from p2pxfer.transfer import messages as m
+from p2pxfer.transfer.frames import decode
+from p2pxfer.transfer.outbox import Outbox
+from p2pxfer.transfer.receiver import Receiver
+from p2pxfer.transfer.sender import Sender
+
+KEY = bytes(range(32))
+OFFER = m.Offer(b"i" * 16, TransferKind.FILES, b"label")
+MTIME = 1_700_000_000_123_456_789
+
+
+def file(name: bytes, size: int) -> Entry:
+    return Entry(EntryKind.FILE, name, size, 0o644, MTIME)
+
+
+def folder(name: bytes) -> Entry:
+    return Entry(EntryKind.DIRECTORY, name, 0, 0o755, MTIME)
+
+
+def link(name: bytes, target: bytes = b"t") -> Entry:
+    return Entry(EntryKind.SYMLINK, name, 0, 0o777, MTIME, target)
+
+
+def content_digest(payload: bytes | memoryview) -> bytes:
+    return hashlib.sha256(payload).digest()
+
+
+class Root:
+    """Stands for the transfer root: a digest over what was settled, in order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.outcomes: list[tuple[int, Failure | None]] = []
+        self.keep = True
+
+    def take(self, settled: a.Settled) -> None:
+        for outcome in settled.outcomes:
+            if self.keep:
+                self.outcomes.append((outcome.number, outcome.failure))
+            told = (outcome.number, outcome.entry, outcome.failure, outcome.size, outcome.root)
+            self._hash.update(repr(told).encode())
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+@dataclass
+class Plan:
+    """What goes wrong, by entry number; an absent number goes right."""
+
+    entries: list[Entry]
+    skip: dict[int, Failure] = field(default_factory=dict)
+    unopened: dict[int, Failure] = field(default_factory=dict)
+    torn: dict[int, Failure] = field(default_factory=dict)  # fails at the sender, mid-way
+    refused: dict[int, Failure] = field(default_factory=dict)  # fails at the receiver, mid-way
+    uncommitted: dict[int, Failure] = field(default_factory=dict)
+    zeros: frozenset[int] = frozenset()  # files that are holes from end to end
+    decline: bool = False
+    page: int = 3  # entries that a walk finds at once
+
+
+class SendingSide:
+    """The session over a `Sender`: a queue of jobs that finish when the chooser says so."""
+
+    def __init__(self, plan: Plan, offer: m.Offer = OFFER, max_message: int = 65_536) -> None:
+        self.machine = Sender(offer, KEY, 0.0)
+        self.outbox = Outbox(max_message)
+        self.plan = plan
+        self.walker: Iterator[Entry] = iter(plan.entries)
+        self.jobs: deque[Callable[[], None]] = deque()
+        self.walks: deque[Callable[[], None]] = deque()
+        self.root = Root()
+        self.hashes: dict[int, hashlib._Hash] = {}
+        self.closed: set[int] = set()
+        self.done: m.Receipt | None = None
+        self.messages: deque[bytes] = deque()
+        self.left: dict[int, int] = {}
+        self.sent_blocks = 0
+
+    def drain(self, now: float) -> None:
+        while (action := self.machine.next_action(now)) is not None:
+            self._take(action)
+        self.messages += self.outbox.flush()
+
+    def _take(self, action: object) -> None:
+        match action:
+            case a.Send(message):
+                self.messages += self.outbox.add(message)
+            case a.Walk(room):
+                self.walks.append(lambda: self._walk(room))
+            case a.OpenFile(number, entry):
+                self.jobs.append(lambda: self._open(number, entry))
+            case a.SendBlock():
+                self.jobs.append(lambda: self._block(action))
+            case a.CloseFile(number):
+                self.jobs.append(lambda: self._close(number, None))
+            case a.Settled():
+                self.root.take(action)
+            case a.NeedRoot():
+                self.jobs.append(lambda: self.machine.transfer_root(self.root.digest()))
+            case a.Done(receipt):
+                self.done = receipt
+
+    def _walk(self, room: int) -> None:
+        found = list(islice(self.walker, min(room, self.plan.page)))
+        if found:
+            self.machine.add_entries(found)
+        else:
+            self.machine.end_manifest(2)
+
+    def _open(self, number: int, entry: Entry) -> None:
+        failure = self.plan.unopened.get(number)
+        if failure is not None:
+            self.closed.add(number)
+            self.machine.file_closed(number, failure, m.NO_DIGEST)
+            return
+        self.hashes[number] = hashlib.sha256()
+        self.left[number] = STREAM if entry.size < 0 else entry.size
+        self.machine.file_opened(number, entry.size, entry.mode, entry.mtime_ns)
+
+    def _block(self, action: a.SendBlock) -> None:
+        number = action.number
+        if number in self.closed:
+            return
+        failure = self.plan.torn.get(number)
+        if failure is not None and action.index == 1:
+            self._close(number, failure)
+            return
+        length = min(action.length, self.left[number])
+        self.left[number] -= length
+        last = self.left[number] == 0 and action.length != length
+        zero = number in self.plan.zeros
+        payload = bytes(length) if zero else b"x" * length
+        digest = content_digest(payload)
+        if length:
+            self.hashes[number].update(digest)
+            self.sent_blocks += 1
+            block = m.Block(number, action.index, length, digest, zero)
+            self.messages += self.outbox.add_block(block, payload)
+        self.machine.block_sent(number, length, zero=zero, last=last)
+
+    def _close(self, number: int, failure: Failure | None) -> None:
+        if number in self.closed:
+            return
+        self.closed.add(number)
+        self.machine.file_closed(number, failure, self.hashes.pop(number).digest())
+        del self.left[number]
+
+
+STREAM = block_size(-1) * 2 + 5
+
+
+class ReceivingSide:
+    """The session over a `Receiver`."""
+
+    def __init__(self, plan: Plan, max_message: int = 65_536) -> None:
+        self.machine = Receiver(KEY, 0.0)
+        self.outbox = Outbox(max_message)
+        self.plan = plan
+        self.jobs: dict[int, deque[Callable[[], None]]] = {}  # by entry: disks have no order
+        self.deciding: deque[Callable[[], None]] = deque()
+        self.payload: deque[memoryview | bytes] = deque()
+        self.root = Root()
+        self.hashes: dict[int, hashlib._Hash] = {}
+        self.listed = 0
+        self.accepted = False
+        self.failed: set[int] = set()
+        self.in_hand = 0  # payload bytes kept, which credit bounds
+        self.most_in_hand = 0
+        self.done: m.Receipt | None = None
+        self.messages: deque[bytes] = deque()
+        self.totals: a.Totals | None = None
+
+    def feed(self, message: bytes, now: float) -> None:
+        for frame in decode(message):
+            if isinstance(frame, m.Data):
+                self.payload.append(frame.payload)
+                self.in_hand += len(frame.payload)
+                self.most_in_hand = max(self.most_in_hand, self.in_hand)
+            self.machine.receive(frame, now)
+
+    def drain(self, now: float) -> None:
+        while (action := self.machine.next_action(now)) is not None:
+            self._take(action)
+        self.messages += self.outbox.flush()
+
+    def _take(self, action: object) -> None:
+        match action:
+            case a.Send(message):
+                self.messages += self.outbox.add(message)
+            case a.AskAccept():
+                self._add(-1, self._answer)
+            case a.NewEntries(first, entries):
+                self.listed = first + len(entries)
+                self.deciding.append(self._decide)
+            case a.Totals():
+                self.totals = action
+            case a.Settled():
+                self.root.take(action)
+            case a.NeedRoot():
+                self._add(-1, lambda: self.machine.transfer_root(self.root.digest()))
+            case a.Done(receipt):
+                self.done = receipt
+            case _:
+                self._take_entry(action)
+
+    def _take_entry(self, action: object) -> None:
+        match action:
+            case a.MakeEntry(number):
+                self._add(number, lambda: self._end(number))
+            case a.BeginFile(number):
+                assert number not in self.failed
+                self.hashes[number] = hashlib.sha256()
+            case a.WriteBlock():
+                assert action.number not in self.failed
+                parts = b"".join(self._pop(action.payload))
+                self._add(action.number, lambda: self._write(action, parts))
+            case a.DropData(payload):
+                self.in_hand -= sum(len(part) for part in self._pop(payload))
+            case a.EndFile(number, _, root, failure):
+                assert number not in self.failed
+                self._add(number, lambda: self._end_file(number, root, failure))
+
+    def _add(self, key: int, job: Callable[[], None]) -> None:
+        self.jobs.setdefault(key, deque()).append(job)
+
+    def work(self, key: int) -> None:
+        jobs = self.jobs[key]
+        job = jobs.popleft()
+        if not jobs:
+            del self.jobs[key]
+        job()
+
+    def _pop(self, length: int) -> Iterable[bytes | memoryview]:
+        taken = []
+        while length:
+            part = self.payload.popleft()
+            length -= len(part)
+            taken.append(part)
+        assert length == 0
+        return taken
+
+    def _answer(self) -> None:
+        if self.plan.decline:
+            self.machine.decline("no room")
+        else:
+            self.machine.accept()
+            self.accepted = True
+
+    def _decide(self) -> None:
+        if not self.accepted:
+            self.deciding.append(self._decide)
+        elif self.machine._ledger.decided < self.listed:
+            self.machine.decide(self.listed, self.plan.skip)
+
+    def _write(self, action: a.WriteBlock, payload: bytes) -> None:
+        self.in_hand -= len(payload)
+        number = action.number
+        if number in self.failed:
+            return
+        data = bytes(action.length) if action.zero else payload
+        assert content_digest(data) == action.digest
+        self.hashes[number].update(action.digest)
+        refusal = self.plan.refused.get(number)
+        if refusal is not None:
+            self.failed.add(number)
+            self.machine.entry_failed(number, refusal)
+        else:
+            self.machine.written(action)
+
+    def _end_file(self, number: int, root: bytes, failure: Failure | None) -> None:
+        if number in self.failed:
+            return
+        if failure is None:
+            assert self.hashes[number].digest() == root
+        self._end(number)
+
+    def _end(self, number: int) -> None:
+        self.hashes.pop(number, None)
+        failure = self.plan.uncommitted.get(number)
+        if failure is None:
+            self.machine.entry_done(number)
+        else:
+            self.machine.entry_failed(number, failure)
+
+
+def do_first(jobs: deque[Callable[[], None]]) -> None:
+    jobs.popleft()()
+
+
+class Bounce:
+    """Runs both sides; ``choose(n)`` picks which of n possible steps comes next."""
+
+    def __init__(self, plan: Plan, offer: m.Offer = OFFER) -> None:
+        self.sending = SendingSide(plan, offer)
+        self.receiving = ReceivingSide(plan)
+        self.now = 0.0
+        self.steps = 0
+        self.disk = True  # whether the receiving disk works
+
+    def possible(self) -> list[Callable[[], None]]:
+        s, r = self.sending, self.receiving
+        steps: list[Callable[[], None]] = []
+        steps += [partial(do_first, jobs) for jobs in (s.jobs, s.walks) if jobs]
+        if self.disk:
+            steps += [partial(r.work, key) for key in islice(r.jobs, 4)]
+        if r.deciding and r.accepted:
+            steps.append(partial(do_first, r.deciding))
+        if s.messages:
+            steps.append(lambda: r.feed(s.messages.popleft(), self.now))
+        if r.messages:
+            steps.append(self._deliver_back)
+        return steps
+
+    def _deliver_back(self) -> None:
+        for frame in decode(self.receiving.messages.popleft()):
+            self.sending.machine.receive(frame, self.now)
+
+    def drain(self) -> None:
+        self.sending.drain(self.now)
+        self.receiving.drain(self.now)
+
+    def run(self, choose: Callable[[int], int] = lambda _: 0, limit: int = 1_000_000) -> None:
+        self.drain()
+        while steps := self.possible():
+            steps[choose(len(steps))]()
+            self.drain()
+            self.now += 0.0001
+            self.steps += 1
+            assert self.steps < limit, "the machines do not come to an end"

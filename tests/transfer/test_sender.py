@@ -1,0 +1,260 @@
+"""Sender against a hostile receiver, attack by attack, and against mistakes of its own session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, TransferError
+from p2pxfer.manifest import Entry, EntryKind, Failure
+from p2pxfer.transfer import actions as a
+from p2pxfer.transfer import messages as m
+from p2pxfer.transfer import receipt as r
+from p2pxfer.transfer.credit import BYTE_WINDOW, MAX_BYTE_WINDOW
+from p2pxfer.transfer.sender import Sender
+from tests.transfer.bounce import KEY, MTIME, OFFER, file, folder
+
+DIGEST = b"d" * 32
+HELLO = m.Hello(1, 1, 0)
+TREE = (folder(b"d"), file(b"d/a", 10), file(b"d/b", 10), file(b"d/c", 10))
+
+
+def drain(sender: Sender) -> list[object]:
+    taken = []
+    while (action := sender.next_action(0.0)) is not None:
+        taken.append(action)
+    return taken
+
+
+def feed(sender: Sender, *messages: m.Message) -> list[object]:
+    for message in messages:
+        sender.receive(message, 0.0)
+    return drain(sender)
+
+
+def new() -> Sender:
+    sender = Sender(OFFER, KEY, 0.0)
+    drain(sender)
+    return sender
+
+
+def listed() -> Sender:
+    """Greeted, the whole tree listed, no answer yet."""
+    sender = new()
+    feed(sender, HELLO)
+    sender.add_entries(TREE)
+    sender.end_manifest(0)
+    drain(sender)
+    return sender
+
+
+def moving() -> Sender:
+    """Accepted; nothing decided."""
+    sender = listed()
+    feed(sender, m.Accept())
+    return sender
+
+
+def opening() -> Sender:
+    """Entries 0 to 2 are decided, entry 1 is being opened."""
+    sender = moving()
+    taken = feed(sender, m.Want(3), m.Credit(BYTE_WINDOW, 0))
+    assert taken == [a.OpenFile(1, TREE[1])]
+    return sender
+
+
+def closing() -> Sender:
+    """All was skipped; the sender's end is out."""
+    sender = moving()
+    feed(sender, m.Want(4, (m.Skip(0, 4, Failure.EXISTS),)))
+    assert drain_last(feed(sender, m.Credit(BYTE_WINDOW, 4))) == a.NeedRoot()
+    sender.transfer_root(DIGEST)
+    assert drain(sender) == [a.Send(m.TransferEnd(DIGEST, 4, 0, 4))]
+    return sender
+
+
+def drain_last(taken: list[object]) -> object:
+    return taken[-1]
+
+
+def receipt() -> m.Receipt:
+    failures = r.FailureList()
+    for number in range(4):
+        failures.add(number, Failure.EXISTS)
+    return r.signed(KEY, r.unsigned(OFFER.transfer_id, DIGEST, 4, 0, failures))
+
+
+def skip(first: int, count: int, failure: Failure = Failure.EXISTS) -> m.Skip:
+    return m.Skip(first, count, failure)
+
+
+ATTACKS: dict[str, tuple[Callable[[], Sender], list[m.Message]]] = {
+    "accepts before its hello": (new, [m.Accept()]),
+    "speaks only a later version": (new, [m.Hello(2, 9, 0)]),
+    "speaks only an earlier version": (new, [m.Hello(0, 0, 0)]),
+    "accepts twice": (moving, [m.Accept()]),
+    "declines after it accepted": (moving, [m.Decline("")]),
+    "wants before it accepts": (listed, [m.Want(1)]),
+    "wants more than is listed": (moving, [m.Want(5)]),
+    "wants nothing": (moving, [m.Want(0)]),
+    "decides again": (moving, [m.Want(2), m.Want(2)]),
+    "skips what it decided": (moving, [m.Want(2), m.Want(3, (skip(1, 1),))]),
+    "skips beyond what it decides": (moving, [m.Want(2, (skip(1, 2),))]),
+    "skips endlessly": (moving, [m.Want(2, (skip(0, 2**32 - 1),))]),
+    "skips nothing": (moving, [m.Want(2, (skip(1, 0),))]),
+    "skips twice": (moving, [m.Want(3, (skip(0, 2), skip(1, 1)))]),
+    "skips out of order": (moving, [m.Want(3, (skip(2, 1), skip(0, 1)))]),
+    "skips in the sender's name": (moving, [m.Want(2, (skip(0, 1, Failure.CHANGED),))]),
+    "fails what is not listed": (moving, [m.Failed(9, Failure.NO_SPACE)]),
+    "fails what it has not decided": (opening, [m.Failed(3, Failure.NO_SPACE)]),
+    "fails twice": (opening, [m.Failed(1, Failure.NO_SPACE), m.Failed(1, Failure.NO_SPACE)]),
+    "fails what it skipped": (
+        moving,
+        [m.Want(1, (skip(0, 1),)), m.Failed(0, Failure.NO_SPACE)],
+    ),
+    "fails in the sender's name": (opening, [m.Failed(1, Failure.VANISHED)]),
+    "takes credit back": (opening, [m.Credit(BYTE_WINDOW - 1, 0)]),
+    "gives credit without bound": (opening, [m.Credit(MAX_BYTE_WINDOW + 1, 0)]),
+    "settles what is not decided": (opening, [m.Credit(BYTE_WINDOW, 4)]),
+    "settles a file that was not sent": (opening, [m.Credit(BYTE_WINDOW, 2)]),
+    "unsettles": (opening, [m.Credit(BYTE_WINDOW, 1), m.Credit(BYTE_WINDOW, 0)]),
+    "fails what is settled": (
+        opening,
+        [m.Credit(BYTE_WINDOW, 1), m.Failed(0, Failure.NO_SPACE)],
+    ),
+    "signs before the end": (opening, [receipt()]),
+    "fails after the end": (closing, [m.Failed(1, Failure.NO_SPACE)]),
+    "gives credit after the end": (closing, [m.Credit(BYTE_WINDOW, 4)]),
+    "offers to the sender": (listed, [OFFER]),
+    "says bye to the sender": (closing, [m.Bye()]),
+    "sends content to the sender": (opening, [m.Data(b"x")]),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_hostile_receiver(name):
+    """The last message of each attack is refused; those before it are fine."""
+    start, messages = ATTACKS[name]
+    sender = start()
+    for message in messages[:-1]:
+        sender.receive(message, 0.0)
+    with pytest.raises(PeerMisbehaved):
+        sender.receive(messages[-1], 0.0)
+
+
+FORGERIES = {
+    "a forged MAC": replace(receipt(), mac=bytes(32)),
+    "the receipt of another transfer": replace(receipt(), transfer_id=bytes(16)),
+    "another root": replace(receipt(), root=bytes(32)),
+    "fewer failures": replace(receipt(), failed=3),
+    "other failures": replace(receipt(), failures_digest=bytes(32)),
+    "a receipt under another key": r.signed(bytes(32), receipt()),
+    "another root, signed": r.signed(KEY, replace(receipt(), root=bytes(32))),
+    "more bytes, signed": r.signed(KEY, replace(receipt(), size=5)),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_hostile_receipt(name):
+    """The sender says done only to what it knows itself, under the right key."""
+    with pytest.raises(IntegrityError, match="receipt"):
+        closing().receive(FORGERIES[name], 0.0)
+
+
+def test_the_right_receipt_is_the_end():
+    """Bye goes out, and the session has the receipt."""
+    assert feed(closing(), receipt()) == [a.Send(m.Bye()), a.Done(receipt())]
+
+
+@pytest.mark.parametrize("code", m.AbortCode)
+def test_every_abort_becomes_an_error_of_the_tree(code):
+    """And carries the other side's words."""
+    with pytest.raises(TransferError, match="because"):
+        opening().receive(m.Abort(code, "because"), 0.0)
+
+
+def test_an_abort_without_words_is_told_too():
+    """The code alone says enough."""
+    with pytest.raises(PeerGone, match=r"interrupted$"):
+        opening().receive(m.Abort(m.AbortCode.INTERRUPTED, ""), 0.0)
+
+
+def test_a_refused_file_is_closed_early():
+    """Failed comes while blocks are out: the session is asked to close, and the next file opens."""
+    sender = opening()
+    sender.file_opened(1, 10, 0o644, MTIME)
+    assert drain(sender)[-1] == a.SendBlock(1, 0, 0, 10)
+    assert feed(sender, m.Failed(1, Failure.NO_SPACE)) == [a.CloseFile(1)]
+    sender.file_closed(1, None, DIGEST)
+    taken = drain(sender)
+    assert taken[0] == a.Send(m.FileEnd(1, Failure.NO_SPACE, 0, m.NO_DIGEST))
+    assert taken[1] == a.OpenFile(2, TREE[2])
+    assert sender._spent == 0
+
+
+def test_a_file_refused_before_its_turn_is_never_opened():
+    """Its end goes out alone."""
+    sender = opening()
+    feed(sender, m.Failed(2, Failure.NO_SPACE))
+    sender.file_closed(1, Failure.VANISHED, b"")
+    assert drain(sender) == [
+        a.Send(m.FileEnd(1, Failure.VANISHED, 0, m.NO_DIGEST)),
+        a.Send(m.FileEnd(2, Failure.NO_SPACE, 0, m.NO_DIGEST)),
+    ]
+
+
+def test_blocks_wait_for_credit():
+    """No block is asked for until the whole of it may be sent."""
+    sender = moving()
+    feed(sender, m.Want(2), m.Credit(4_095, 0))
+    sender.file_opened(1, 10, 0o644, MTIME)
+    assert [type(action) for action in drain(sender)] == [a.Send]
+    assert feed(sender, m.Credit(4_096, 0)) == [a.SendBlock(1, 0, 0, 10)]
+
+
+def test_entries_too_long_for_a_page_are_told_to_the_session():
+    """The walker has to report them instead."""
+    with pytest.raises(ValueError, match="protocol"):
+        new().add_entries([Entry(EntryKind.FILE, b"a" * 60_000, 0, 0, 0)])
+
+
+def test_the_longest_entries_get_pages_of_their_own():
+    """Two of them would not fit one message of every channel."""
+    sender = new()
+    feed(sender, HELLO)
+    sender.add_entries([file(b"s", 1), *[file(b"a" * m.MAX_PATH, 1)] * 2])
+    pages = [x.message for x in drain(sender) if isinstance(x, a.Send)]
+    assert [len(page.entries) for page in pages] == [2, 1]
+
+
+def at_block() -> Sender:
+    sender = opening()
+    sender.file_opened(1, 10, 0o644, MTIME)
+    drain(sender)
+    return sender
+
+
+MISTAKES: dict[str, tuple[Callable[[], Sender], Callable[[Sender], None]]] = {
+    "lists after the end": (listed, lambda s: s.add_entries(TREE)),
+    "opens another file": (opening, lambda s: s.file_opened(2, 1, 0, 0)),
+    "opens twice": (at_block, lambda s: s.file_opened(1, 10, 0, 0)),
+    "sends another file's block": (at_block, lambda s: s.block_sent(2, 10)),
+    "sends a block nobody asked for": (opening, lambda s: s.block_sent(1, 10)),
+    "sends a short block": (at_block, lambda s: s.block_sent(1, 9, last=True)),
+    "sends a long block": (at_block, lambda s: s.block_sent(1, 11)),
+    "closes a file that is not whole": (at_block, lambda s: s.file_closed(1, None, DIGEST)),
+    "closes a file that never opened": (opening, lambda s: s.file_closed(1, None, DIGEST)),
+    "closes another file": (opening, lambda s: s.file_closed(2, Failure.CHANGED, DIGEST)),
+    "gives a root nobody asked for": (opening, lambda s: s.transfer_root(DIGEST)),
+    "gives a second root": (closing, lambda s: s.transfer_root(DIGEST)),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistaken_session_learns_it_at_once(name):
+    """A wrong call is a ValueError where it is made."""
+    start, call = MISTAKES[name]
+    with pytest.raises(ValueError, match=r"."):
+        call(start())
