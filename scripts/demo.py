@@ -113,7 +113,7 @@ async def demonstrate() -> int:
             return 1
         size = sum(int(str(entry[3])) for entry in sent.values() if entry[0] == "file")
         say(
-            f"\nVerified: {len(sent)} entries, {size / 1e6:.0f} MB, equal in content, mode and time."
+            f"\nVerified: {len(sent)} entries, {size / 1e6:.0f} MB, equal in content, mode, time."
             f"\n{size / 1e6 / seconds:.1f} MB/s, start of the two programs and pairing included"
             f" ({seconds:.1f} s)."
         )

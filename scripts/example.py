@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The library, both sides in one program: sends this file to a folder, and shows what happens.
 
-    scripts/demo && .venv/bin/python scripts/example.py
+scripts/demo && .venv/bin/python scripts/example.py
 """
 
 import asyncio
