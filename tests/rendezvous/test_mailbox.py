@@ -54,6 +54,8 @@ class Post(RuleBasedStateMachine):
         self.room: Room
         self.room, _ = create(7, TOKENS[0], 1e9, 0)
         self.count = 0
+        for side in (0, 1):
+            self.connect(side)
 
     side = st.sampled_from((0, 1))
 
@@ -135,6 +137,16 @@ class Post(RuleBasedStateMachine):
             if twice:
                 end.mailbox.receive(message)
 
+    @rule()
+    def flow(self) -> None:
+        """All that is under way arrives, and what that leads to, as on a good line."""
+        for side in (0, 1, 0, 1):
+            self.write(side, 100)
+            self.reach_server(side, 100, twice=False)
+            for other in (0, 1):
+                self.speak(other)
+                self.reach_client(other, 100, twice=False)
+
     def hear(self, connection: Connection, data: bytes) -> None:
         match wire.decode_client(data):
             case Send(number, body):
@@ -153,12 +165,10 @@ class Post(RuleBasedStateMachine):
         for side in (0, 1):
             self.connect(side)
         for _ in range(3 * self.count + 10):
+            self.flow()
             for side in (0, 1):
-                self.write(side, 100)
-                self.reach_server(side, 100, twice=False)
-                self.speak(side)
-                self.reach_client(side, 100, twice=False)
                 self.take(side)
+        self.flow()
         for end, other in (self.ends, self.ends[::-1]):
             assert end.got == other.sent
         assert self.room.size() == 0
@@ -185,6 +195,17 @@ def test_what_waits_for_the_other_side_is_bounded():
     mailbox.receive(Taken(1))
     assert mailbox.may_send(1)
     assert not mailbox.may_send(wire.WINDOW_BYTES)
+
+
+def test_an_acknowledgement_that_was_lost_is_said_again():
+    """Or the other side would wait for ever to send more."""
+    mailbox = connected()
+    mailbox.receive(Mail(1, b"x"))
+    mailbox.take()
+    assert mailbox.next_message() == Acknowledge(1)
+    assert mailbox.next_message() is None
+    mailbox.connected(Welcome(7, 60, 0))
+    assert mailbox.next_message() == Acknowledge(1)
 
 
 @pytest.mark.parametrize("body", [b"", bytes(wire.MAX_BODY + 1)])

@@ -208,7 +208,8 @@ class Connection:
             await self._listen(seat)
         finally:
             speaking.cancel()
-            await asyncio.gather(speaking, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await speaking
 
     async def _next(self) -> ClientMessage | None:
         frame = await self._socket.receive()
@@ -254,16 +255,21 @@ class Connection:
         )
 
     async def _speak(self, seat: Seat) -> None:
+        """Say what is new whenever the room changes; hang up when it ends, or on a failure."""
         view = View(seat)
-        while True:
-            self._changed.clear()
-            for message in view.observe(await self._desk.store.get(self._key)):
-                await self._socket.send_bytes(encode(message))
-                if isinstance(message, Ended):
-                    self._blame(seat, message.reason)
-                    await self._socket.close()
-                    return
-            await self._changed.wait()
+        try:
+            while True:
+                self._changed.clear()
+                for message in view.observe(await self._desk.store.get(self._key)):
+                    await self._socket.send_bytes(encode(message))
+                    if isinstance(message, Ended):
+                        self._blame(seat, message.reason)
+                        await self._socket.close()
+                        return
+                await self._changed.wait()
+        except Exception:
+            await self._socket.close(code=WSCloseCode.INTERNAL_ERROR)
+            raise
 
     def _blame(self, seat: Seat, reason: Reason) -> None:
         guessed = seat.index == 1 and isinstance(self._key, int)
