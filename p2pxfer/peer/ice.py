@@ -37,6 +37,7 @@ _CONNECTION_NAMES = (
     "_nominated",
     "_pair_remote_candidate",
     "_protocols",
+    "_query_consent_task",
     "_remote_candidates",
     "build_request",
     "connect",
@@ -310,6 +311,9 @@ class Agent:
         try:
             await self._check_pairs()
             self.stop_gathering()
+            consent = self._connection._query_consent_task
+            if self._connection._closing and consent is not None:
+                consent.cancel()  # aioice starts it even if it was closed meanwhile
         finally:
             head_start.cancel()
             self._checks_over.set()

@@ -1,0 +1,211 @@
+"""Signalling bodies: what is said is understood, and whatever else comes is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.peer import signals
+from p2pxfer.peer.signals import Candidate, Description, EndOfCandidates, decode, encode
+
+FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
+OFFER = "\r\n".join(
+    [
+        "v=0",
+        "o=- 1 2 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE 0",
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        "c=IN IP4 0.0.0.0",
+        "a=ice-ufrag:abcd",
+        "a=ice-pwd:abcdefghijklmnopqrstuv",
+        f"a=fingerprint:{FINGERPRINT}",
+        "a=setup:actpass",
+        "a=mid:0",
+        "a=sctp-port:5000",
+        "",
+    ]
+)
+
+ice_text = st.text("abcXYZ019+/", min_size=1, max_size=32)
+addresses = st.one_of(
+    st.ip_addresses(v=4).filter(lambda a: not (a.is_multicast or a.is_unspecified)).map(str),
+    st.ip_addresses(v=6).filter(lambda a: not (a.is_multicast or a.is_unspecified)).map(str),
+    st.just("0a1b2c3d-0000-4000-8000-000000000000.local"),
+)
+ports = st.integers(1, 0xFFFF)
+candidates = st.builds(
+    Candidate,
+    foundation=ice_text,
+    priority=st.integers(0, 0xFFFFFFFF),
+    address=addresses,
+    port=ports,
+    type=st.sampled_from(["host", "srflx", "relay"]),
+    related=st.none() | st.tuples(addresses, ports),
+)
+digests = st.binary(min_size=32, max_size=32).map(lambda d: ("sha-256", d.hex(":").upper()))
+descriptions = st.builds(
+    Description,
+    type=st.just("answer"),
+    mid=st.text("ab0-", min_size=1, max_size=16),
+    ufrag=st.text("abc/+9", min_size=4, max_size=256),
+    password=st.text("abc/+9", min_size=22, max_size=256),
+    fingerprints=digests.map(lambda digest: (digest,)),
+    setup=st.sampled_from(["active", "passive"]),
+    sctp_port=ports,
+    max_message=st.integers(0, 1 << 40),
+    candidates=st.lists(candidates, max_size=8).map(tuple),
+    complete=st.booleans(),
+)
+
+
+def described(sdp: str, kind: str = "offer") -> bytes:
+    return json.dumps({"v": 1, "kind": "description", "type": kind, "sdp": sdp}).encode()
+
+
+@given(descriptions | candidates | st.just(EndOfCandidates()))
+def test_what_is_encoded_is_decoded(signal):
+    """Each signal comes back as it was, and a description fits a body."""
+    body = encode(signal)
+    assert len(body) <= signals.MAX_BODY
+    assert decode(body) == signal
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["v", "kind", "type", "sdp", "candidate", "x"]), inner
+            )
+        ),
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_any_bytes_are_read_or_refused(body):
+    """Nothing but `PeerMisbehaved` ever comes out."""
+    with contextlib.suppress(PeerMisbehaved):
+        decode(body)
+
+
+@given(
+    st.lists(st.sampled_from([*OFFER.split("\r\n"), "a=mid", "m=audio 9 X 0", "a=setup:", "\0"]))
+)
+def test_any_mixture_of_lines_is_read_or_refused(lines):
+    """A shuffled, cut or doubled SDP ends the same way."""
+    with contextlib.suppress(PeerMisbehaved):
+        decode(described("\n".join(lines)))
+
+
+def test_a_browsers_offer_is_understood():
+    """Session-level attributes count, extras are ignored, names and end marks are seen."""
+    chromium = OFFER + (
+        "a=max-message-size:262144\r\na=ice-options:trickle\r\na=extmap-allow-mixed\r\n"
+        "a=candidate:1 1 udp 2113937151 0a1b2c3d-0000-4000-8000-000000000000.local 50000 typ host"
+        " generation 0 network-cost 999\r\n"
+        "a=candidate:2 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active\r\n"
+    )
+    understood = decode(described(chromium))
+    assert isinstance(understood, Description)
+    assert understood.max_message == 262144
+    assert [c.is_name for c in understood.candidates] == [True]
+    firefox = OFFER.replace(f"a=fingerprint:{FINGERPRINT}\r\n", "").replace(
+        "t=0 0", f"t=0 0\r\na=fingerprint:{FINGERPRINT}"
+    )
+    assert decode(described(firefox + "a=end-of-candidates\r\n")).complete
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("m=application", "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\nm=application"),
+        ("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n", ""),
+        ("webrtc-datachannel", "5000"),
+        ("a=ice-ufrag:abcd", "a=ice-ufrag:a"),
+        ("a=ice-pwd:abcdefghijklmnopqrstuv", "a=ice-pwd:short"),
+        (f"a=fingerprint:{FINGERPRINT}\r\n", ""),
+        (FINGERPRINT, "sha-1 AB:CD"),
+        (FINGERPRINT, FINGERPRINT[:-3]),
+        (FINGERPRINT, f"{FINGERPRINT}\r\na=fingerprint:{FINGERPRINT.replace('AB', 'AC')}"),
+        ("setup:actpass", "setup:holdconn"),
+        ("a=mid:0", "a=mid:" + "x" * 99),
+        ("sctp-port:5000", "sctp-port:0"),
+        ("sctp-port:5000", "sctp-port:٣"),
+        ("sctp-port:5000", "sctp-port:5000\r\na=max-message-size:-1"),
+        ("a=mid:0", "a=mid:0\r\na=candidate:nonsense"),
+        ("a=mid:0", "a=mid:0\r\na=x:" + "x" * 2000),
+        ("a=mid:0", "a=mid:0" + "\r\na=x" * 600),
+    ],
+)
+def test_a_hostile_sdp_is_refused(old, new):
+    """Other media, missing keys, absurd sizes: each is refused before aiortc sees it."""
+    assert old in OFFER
+    with pytest.raises(PeerMisbehaved):
+        decode(described(OFFER.replace(old, new, 1)))
+
+
+def test_an_answer_must_choose_its_dtls_role():
+    """RFC 8842 section 5: ``actpass`` is for offers."""
+    with pytest.raises(PeerMisbehaved):
+        decode(described(OFFER, "answer"))
+    assert decode(described(OFFER.replace("actpass", "active"), "answer")).setup == "active"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"v": 2, "kind": "end"}',
+        b'{"v": 1, "kind": "offer"}',
+        b'{"v": 1, "kind": "candidate", "candidate": 7}',
+        b'{"v": 1, "kind": "description", "type": "rollback", "sdp": ""}',
+        b"[" * 30000,
+        b'{"v": 1, "kind": "end", "x": "' + b"x" * signals.MAX_BODY + b'"}',
+    ],
+)
+def test_a_hostile_body_is_refused(body):
+    """Wrong versions, shapes, depths and sizes."""
+    with pytest.raises(PeerMisbehaved):
+        decode(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype active",
+        "candidate:1 2 udp 1 192.0.2.1 9 typ host",
+        "candidate:1 1 udp 1 192.0.2.1 9 typ prflx",
+        "candidate:1 1 udp 1 224.0.0.251 5353 typ host",
+        "candidate:1 1 udp 1 0.0.0.0 9 typ host",
+        "candidate:1 1 udp 1 fe80::1%eth0 9 typ host",
+        "candidate:1 1 udp 1 evil.example.org 9 typ host",
+    ],
+)
+def test_a_candidate_of_no_use_is_ignored(text):
+    """It is no crime to know addresses that this end can't or won't send to."""
+    assert signals.parse_candidate(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 1 udp 1 192.0.2.1 9 typ host",
+        "candidate:1 1 udp 1 192.0.2.1 0 typ host",
+        "candidate:1 1 udp 1 192.0.2.1 70000 typ host",
+        "candidate:1 1 udp 9999999999 192.0.2.1 9 typ host",
+        "candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=setup:active",
+    ],
+)
+def test_a_malformed_candidate_is_refused(text):
+    """Impossible numbers and smuggled lines."""
+    with pytest.raises(PeerMisbehaved):
+        signals.parse_candidate(text)
