@@ -11,6 +11,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+_ANYTHING = b"."  # how pathspec writes ``*`` and its like
+_NO_SLASH = b"[^/]"
+# An escaped character, or a whole set of characters, in a regular expression.
+_SETS = re.compile(rb"(\\.)|(\[\^?\]?(?:\\.|[^\]\\])*\])", re.DOTALL)
+
 MAX_IGNORE_FILE = 1024 * 1024  # bytes read of a .gitignore
 
 
@@ -113,19 +118,38 @@ def _compile(line: bytes) -> _Pattern | None:
     body = body.removesuffix(b"/")
     if not body:
         return None
-    if body in (b"*", b"**", b"/**"):
-        return _Pattern(None, excludes, folders_only)
     if body.endswith(b"/**"):
         body += b"/*"  # what is inside, at any depth, but not the folder itself
     if body.startswith((b"!", b"#")):
         body = b"\\" + body
-    regex, _ = GitIgnoreSpecPattern.pattern_to_regex(body)
+    regex, _ = GitIgnoreSpecPattern.pattern_to_regex(_spaces_as_sets(body))
     if regex is None:
         return None
+    if regex == _ANYTHING:
+        return _Pattern(None, excludes, folders_only)
+    # No set holds a slash, not even ``[!a]`` (wildmatch with WM_PATHNAME, as git calls it).
+    regex = _SETS.sub(_without_slash, regex)
     return _Pattern(re.compile(regex, re.DOTALL), excludes, folders_only)
+
+
+def _without_slash(found: re.Match[bytes]) -> bytes:
+    one_of = found[2]
+    return found[0] if one_of in (None, _NO_SLASH) else b"(?!/)" + one_of
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:
     kept = line.rstrip(b" ")
-    backslashes = len(kept) - len(kept.rstrip(b"\\"))
-    return kept + b" " if backslashes % 2 and kept != line else kept
+    return kept + b" " if _escapes_next(kept) and kept != line else kept
+
+
+def _spaces_as_sets(body: bytes) -> bytes:
+    """``body`` with the spaces at its end, which all count by now, safe from being dropped."""
+    kept = body.rstrip(b" ")
+    spaces = len(body) - len(kept)
+    if spaces and _escapes_next(kept):
+        kept = kept[:-1]
+    return kept + b"[ ]" * spaces
+
+
+def _escapes_next(text: bytes) -> bool:
+    return (len(text) - len(text.rstrip(b"\\"))) % 2 == 1

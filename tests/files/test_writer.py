@@ -1,0 +1,355 @@
+"""What a received tree looks like on the disk, and what happens to what is already there."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+
+import pytest
+
+from p2pxfer.errors import LocalFileError, NoSpace
+from p2pxfer.files.admission import ExistingPolicy
+from p2pxfer.files.failures import EntryError
+from p2pxfer.files.paths import NameRules
+from p2pxfer.files.space import Space, free_space
+from p2pxfer.files.writer import OutputTree, SmallFile
+from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure
+from tests.files.trees import folder_entry, link_entry, put, without_privilege
+
+MTIME = 1_234_567_890_123_456_789
+
+
+def admit_file(tree, path, size=10):
+    """An admitted file."""
+    admission = tree.admit(Entry(EntryKind.FILE, path, size, 0o644, MTIME))
+    assert admission.failure is None, admission.reason
+    return admission
+
+
+def test_a_file_is_nobodys_and_nameless_until_it_is_whole(out, root):
+    """Until the commit there is a 0600 temporary beside the target; then just the target."""
+    partial = out.open_file(admit_file(out, b"f"), 10)
+    partial.write_at(5, [b"56", b"789"])
+    partial.write_at(0, [b"01234"])
+    (temporary,) = root.iterdir()
+    assert temporary.name.startswith(".f.p2pxfer-")
+    assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+    assert partial.commit(0o640, MTIME) == b"f"
+    (file,) = root.iterdir()
+    found = file.stat()
+    assert file.read_bytes() == b"0123456789"
+    assert (stat.S_IMODE(found.st_mode), found.st_mtime_ns) == (0o640, MTIME)
+
+
+def test_nothing_is_left_of_what_is_discarded(out, root):
+    """Neither by discard, which may come twice, nor by the end of the tree."""
+    one = out.open_file(admit_file(out, b"one"), 10)
+    out.open_file(admit_file(out, b"two"), 10).write_at(0, [b"x"])
+    one.discard()
+    one.discard()
+    out.close()
+    assert list(root.iterdir()) == []
+
+
+def test_setuid_setgid_and_sticky_do_not_arrive(out, root):
+    """Permissions do."""
+    put(out, b"f", mode=0o7755)
+    partial = out.open_file(admit_file(out, b"g", 0), 0)
+    partial.commit(0o7711, MTIME)
+    assert stat.S_IMODE((root / "f").stat().st_mode) == 0o755
+    assert stat.S_IMODE((root / "g").stat().st_mode) == 0o711
+
+
+def test_holes_take_no_room_and_the_size_is_right(out, root):
+    """A file that ends in a hole has its full size, and stores its data only."""
+    size = 64 * 1024 * 1024
+    partial = out.open_file(admit_file(out, b"f", size), size)
+    partial.hole(0, size // 2)
+    partial.write_at(size // 2, [b"data"])
+    partial.hole(size // 2 + 4, size // 2 - 4)
+    partial.commit(0o644, MTIME)
+    found = (root / "f").stat()
+    assert found.st_size == size
+    assert found.st_blocks * 512 < 1024 * 1024
+
+
+def test_a_stream_ends_where_it_was_written_to(out, root):
+    """Its size is known at its end only."""
+    partial = out.open_file(admit_file(out, b"s"), UNKNOWN_SIZE)
+    partial.write_at(0, [b"abc"])
+    partial.hole(3, 5)
+    partial.commit(0o644, MTIME)
+    assert (root / "s").read_bytes() == b"abc" + bytes(5)
+
+
+def test_nothing_is_written_past_the_end(out):
+    """A mistake above this room can't fill the disk."""
+    partial = out.open_file(admit_file(out, b"f"), 10)
+    for offset, data in [(5, b"123456"), (-1, b"x"), (10, b"x")]:
+        with pytest.raises(ValueError, match="not within"):
+            partial.write_at(offset, [data])
+
+
+def test_more_buffers_than_one_call_takes(out, root):
+    """The limit of the system is not the caller's."""
+    partial = out.open_file(admit_file(out, b"f", 3000), 3000)
+    partial.write_at(0, [bytes([n % 256]) for n in range(3000)])
+    partial.commit(0o644, MTIME)
+    assert (root / "f").read_bytes() == bytes(n % 256 for n in range(3000))
+
+
+def test_folders_get_their_mode_and_mtime_when_all_below_is_done(out, root):
+    """Even one that forbids writing, and when its files come much later than its entry."""
+    out.admit(folder_entry(b"d", 0o555, 111))
+    out.admit(folder_entry(b"d/in", 0o500, 222))
+    inner = admit_file(out, b"d/in/f")
+    later = admit_file(out, b"d/z")
+    out.admit(folder_entry(b"e", 0o750, 333))
+    assert (root / "d").stat().st_mtime_ns != 111
+    for admission in (later, inner):
+        assert out.write_small([SmallFile(admission, b"x", 0o644, 1)]) == [None]
+    assert (root / "d").stat().st_mtime_ns == 111  # done before the end
+    out.finish()
+    modes = {name: (root / name).stat() for name in ("d", "d/in", "e")}
+    assert {n: (stat.S_IMODE(f.st_mode), f.st_mtime_ns) for n, f in modes.items()} == {
+        "d": (0o555, 111),
+        "d/in": (0o500, 222),
+        "e": (0o750, 333),
+    }
+
+
+def test_a_folder_waits_for_nothing_that_was_given_up(out, root):
+    """Abandoned, failed and discarded files settle too."""
+    out.admit(folder_entry(b"d", 0o700, 111))
+    given_up = admit_file(out, b"d/a")
+    discarded = out.open_file(admit_file(out, b"d/b"), 10)
+    out.admit(folder_entry(b"e"))
+    out.abandon(given_up)
+    out.abandon(given_up)
+    discarded.discard()
+    assert (root / "d").stat().st_mtime_ns == 111
+
+
+def test_a_symlink_arrives_with_its_mtime(out, root):
+    """And leads where it led."""
+    out.make_symlink(out.admit(link_entry(b"l", b"x/y")))
+    assert os.readlink(root / "l") == "x/y"
+    assert os.lstat(root / "l").st_mtime_ns == 2_000_000_000
+
+
+def test_unsafe_targets_only_when_asked_for(out, tmp_path):
+    """Absolute and leaving targets are refused, unless the user takes them."""
+    out.admit(folder_entry(b"d"))
+    targets = [b"/etc/passwd", b"../../x", b"a/../../../x"]
+    refused = [out.admit(link_entry(b"d/l%d" % n, t)) for n, t in enumerate(targets)]
+    assert [a.failure for a in refused] == [Failure.UNSAFE_TARGET] * 3
+    assert out.admit(link_entry(b"d/ok", b"../y")).failure is None
+    with OutputTree(tmp_path / "other", unsafe_symlinks=True) as tree:
+        tree.make_symlink(tree.admit(link_entry(b"l", b"/etc/passwd")))
+    assert os.readlink(tmp_path / "other" / "l") == "/etc/passwd"
+
+
+@pytest.mark.parametrize(
+    ("policy", "failure", "kept", "copy"),
+    [
+        (ExistingPolicy.FAIL, Failure.EXISTS, b"old", None),
+        (ExistingPolicy.SKIP, Failure.EXISTS, b"old", None),
+        (ExistingPolicy.OVERWRITE, None, b"new", None),
+        (ExistingPolicy.RENAME, None, b"old", b"new"),
+    ],
+)
+def test_what_is_there_is_treated_as_told(root, policy, failure, kept, copy):
+    """Kept, replaced, or joined by a numbered copy; a hard link to it never changes."""
+    (root / "d").mkdir(parents=True)
+    (root / "d" / "f.txt").write_bytes(b"old")
+    os.link(root / "d" / "f.txt", root / "linked")
+    with OutputTree(root, existing=policy) as tree:
+        assert tree.admit(folder_entry(b"d")).failure is None
+        assert put(tree, b"d/f.txt", b"new")[0] == failure
+        tree.finish()
+    assert (root / "d" / "f.txt").read_bytes() == kept
+    assert (root / "linked").read_bytes() == b"old"
+    assert ((root / "d" / "f (1).txt").exists()) == (copy is not None)
+    assert not list((root / "d").glob(".*"))
+
+
+@pytest.mark.parametrize("choice", [ExistingPolicy.OVERWRITE, ExistingPolicy.RENAME])
+def test_a_question_is_answered_entry_by_entry(root, choice):
+    """``ask`` leaves it to whoever asks the user; no answer fits where nothing was asked."""
+    root.mkdir()
+    (root / "f").write_bytes(b"old")
+    (root / "g").write_bytes(b"old")
+    with OutputTree(root, existing=ExistingPolicy.ASK) as tree:
+        one, two, new = (
+            tree.admit(Entry(EntryKind.FILE, name, 3, 0o644, MTIME)) for name in (b"f", b"g", b"n")
+        )
+        assert [a.question for a in (one, two, new)] == [True, True, False]
+        tree.answer(one, choice)
+        tree.answer(two, ExistingPolicy.SKIP)
+        for admission, answer in [(new, choice), (one, choice), (two, ExistingPolicy.ASK)]:
+            with pytest.raises(ValueError, match="answer"):
+                tree.answer(admission, answer)
+        assert two.failure is Failure.EXISTS
+        assert tree.open_file(one, 3).commit(0o644, MTIME) == one.name
+    assert one.name == (b"f" if choice is ExistingPolicy.OVERWRITE else b"f (1)")
+
+
+def test_many_copies_each_get_a_number(root):
+    """The first free one."""
+    for _ in range(3):
+        with OutputTree(root, existing=ExistingPolicy.RENAME) as tree:
+            put(tree, b"f.txt")
+            tree.make_symlink(tree.admit(link_entry(b"l", b"x")))
+    assert sorted(os.listdir(root)) == ["f (1).txt", "f (2).txt", "f.txt", "l", "l (1)", "l (2)"]
+
+
+def test_overwriting_a_symlink_replaces_the_link(root, tmp_path):
+    """What it leads to stays as it was; by a file as by another symlink."""
+    (tmp_path / "target").write_bytes(b"precious")
+    root.mkdir()
+    for name in ("f", "l"):
+        (root / name).symlink_to(tmp_path / "target")
+    with OutputTree(root, existing=ExistingPolicy.OVERWRITE) as tree:
+        assert put(tree, b"f", b"new")[0] is None
+        tree.make_symlink(tree.admit(link_entry(b"l", b"f")))
+    assert not (root / "f").is_symlink()
+    assert os.readlink(root / "l") == "f"
+    assert (tmp_path / "target").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("policy", list(ExistingPolicy))
+def test_another_kind_in_the_way_is_never_replaced(root, policy):
+    """A file where a folder is to be, a folder or a pipe where a file is to be."""
+    (root / "folder").mkdir(parents=True)
+    (root / "file").write_bytes(b"old")
+    os.mkfifo(root / "pipe")
+    with OutputTree(root, existing=policy) as tree:
+        assert put(tree, b"folder")[0] is Failure.EXISTS
+        assert put(tree, b"pipe")[0] is Failure.EXISTS
+        assert tree.admit(link_entry(b"folder", b"x")).failure is Failure.EXISTS
+        assert tree.admit(folder_entry(b"file")).failure is Failure.EXISTS
+        assert put(tree, b"file/x")[0] is Failure.PARENT_FAILED
+    assert (root / "file").read_bytes() == b"old"
+    assert stat.S_ISFIFO((root / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_existing_folder_is_merged_into(root, overwrite):
+    """It keeps its own mode unless the user gave up what is there."""
+    (root / "d").mkdir(parents=True)
+    (root / "d").chmod(0o700)
+    (root / "d" / "mine").write_bytes(b"mine")
+    policy = ExistingPolicy.OVERWRITE if overwrite else ExistingPolicy.FAIL
+    with OutputTree(root, existing=policy) as tree:
+        assert tree.admit(folder_entry(b"d", 0o755, 111)).failure is None
+        assert put(tree, b"d/new")[0] is None
+        tree.finish()
+    found = (root / "d").stat()
+    assert sorted(os.listdir(root / "d")) == ["mine", "new"]
+    assert stat.S_IMODE(found.st_mode) == (0o755 if overwrite else 0o700)
+    assert (found.st_mtime_ns == 111) == overwrite
+
+
+def test_a_file_that_appears_meanwhile_is_not_lost(out, root):
+    """Between admission and naming somebody makes a file of that name: theirs stays."""
+    admissions = [admit_file(out, name) for name in (b"f", b"g")]
+    partial = out.open_file(admissions[1], 10)
+    for name in ("f", "g"):
+        (root / name).write_bytes(b"theirs")
+    (error,) = out.write_small([SmallFile(admissions[0], b"ours", 0o644, 1)])
+    assert error.failure is Failure.EXISTS
+    with pytest.raises(EntryError) as caught:
+        partial.commit(0o644, 1)
+    assert caught.value.failure is Failure.EXISTS
+    assert [(root / n).read_bytes() for n in ("f", "g")] == [b"theirs"] * 2
+    assert sorted(os.listdir(root)) == ["f", "g"]
+
+
+def test_one_bad_file_does_not_spoil_a_batch(root):
+    """Of many committed together, each has its own outcome."""
+    with OutputTree(root) as tree:
+        small = [SmallFile(admit_file(tree, b"%d" % n), b"x", 0o644, 1) for n in range(10)]
+        (root / "4").write_bytes(b"theirs")
+        outcomes = tree.write_small(small)
+        assert [error and error.failure for error in outcomes] == [None] * 4 + [Failure.EXISTS] + [
+            None
+        ] * 5
+        partials = [tree.open_file(admit_file(tree, b"p%d" % n), 10) for n in range(8)]
+        (root / "p3").write_bytes(b"theirs")
+        outcomes = tree.commit([(partial, 0o644, 1) for partial in partials])
+        assert [error and error.failure for error in outcomes] == [None] * 3 + [Failure.EXISTS] + [
+            None
+        ] * 4
+    assert len(os.listdir(root)) == 18
+
+
+def test_a_folder_that_forbids_writing_fails_its_files_only(root):
+    """The reason is told, and the next file goes on."""
+    (root / "closed").mkdir(parents=True)
+    (root / "closed").chmod(0o500)
+    with OutputTree(root) as tree, without_privilege():
+        tree.admit(folder_entry(b"closed"))
+        assert put(tree, b"closed/f")[0] is Failure.WRITE_FAILED
+        assert tree.admit(folder_entry(b"closed/d")).failure is Failure.WRITE_FAILED
+        assert put(tree, b"z")[0] is None
+    (root / "closed").chmod(0o700)
+
+
+def test_room_is_looked_at(out, root):
+    """A file that can't fit is refused before its first byte, with nothing left behind."""
+    size = out.space().size
+    with pytest.raises(EntryError) as caught:
+        out.open_file(admit_file(out, b"huge", size * 2), size * 2)
+    assert caught.value.failure is Failure.NO_SPACE
+    assert os.listdir(root) == []
+    with pytest.raises(NoSpace, match="room"):
+        free_space(root / "not" / "yet" / "there").require(size * 2)
+    with pytest.raises(NoSpace, match="files and folders"):
+        Space(100, 5).require(10, 6)
+    Space(100, None).require(100, 10**9)
+
+
+def test_the_place_is_made_or_its_lack_told(tmp_path):
+    """A missing output directory is made; a file in its place is an error."""
+    OutputTree(tmp_path / "a" / "b").close()
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalFileError):
+        OutputTree(tmp_path / "file")
+
+
+def test_portable_names(root):
+    """The portable rules refuse what Windows would, and only when asked for."""
+    with OutputTree(root, rules=NameRules.PORTABLE) as tree:
+        assert put(tree, b"nul.txt")[0] is Failure.UNSAFE_NAME
+        assert put(tree, b"fine")[0] is None
+
+
+def test_depth_300_with_few_descriptors(out, root):
+    """Far past PATH_MAX, files at every level written after the last, 256 descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        path = b"d" * 100
+        leaves = []
+        for _ in range(300):
+            assert out.admit(folder_entry(path, 0o700, 111)).failure is None
+            leaves.append(admit_file(out, path + b"/a"))
+            path += b"/" + b"d" * 100
+        small = [SmallFile(leaf, b"x", 0o644, 1) for leaf in leaves]
+        assert out.write_small(small) == [None] * 300
+        out.finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    depth = 0
+    fd = os.open(root, os.O_RDONLY)
+    while os.listdir(fd) != ["a"] and depth < 300:
+        below = os.open("d" * 100, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+        depth += 1
+        assert os.fstat(fd).st_mtime_ns == 111
+        assert "a" in os.listdir(fd)
+    os.close(fd)
+    assert depth == 300
