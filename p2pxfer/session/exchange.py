@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from p2pxfer.errors import (
@@ -21,18 +22,25 @@ from p2pxfer.errors import (
     PeerMisbehaved,
     TransferError,
 )
-from p2pxfer.progress import Progress, Resumed, Stalled
+from p2pxfer.progress import Progress, Reconnecting, Resumed, Stalled
 from p2pxfer.transfer.actions import Done, Lost, Send
+from p2pxfer.transfer.continuity import Continuity, PeerRestarted
 from p2pxfer.transfer.dialogue import Dialogue
 from p2pxfer.transfer.frames import decode
 from p2pxfer.transfer.messages import AbortCode, Activity, Data, Receipt
 from p2pxfer.transfer.outbox import Outbox
 
 if TYPE_CHECKING:
+    from p2pxfer.peer.channel import Channel
     from p2pxfer.session.connect import Link
 
 OUTGOING_LIMIT: Final = 1024 * 1024  # bytes packed ahead of the channel
 FAREWELL: Final = 3.0  # seconds that the last words may take
+LINGER: Final = 10.0  # seconds for a sender to come back for a receipt that it may not have had
+TELL_PAUSE: Final = 0.5  # seconds between two signs of what has been had, when little comes
+CLOSED: Final = "the connection to the other side broke"
+
+Reconnect = Callable[[float | None], Awaitable["Link"]]  # takes seconds, None for as long as usual
 
 
 class Side(Protocol):
@@ -53,23 +61,48 @@ class Side(Protocol):
     def take(self, payload: bytes | memoryview) -> None:
         """Bytes of content have arrived."""
 
+    def outcome(self) -> Receipt | None:
+        """What the transfer came to if the other side is never heard again; None: nothing yet."""
+
 
 class Exchange:
-    """Drives ``machine`` over ``channel`` until it is done."""
+    """Drives ``machine`` over ``link``, and over those that replace it, until it is done.
 
-    def __init__(self, link: Link, machine: Dialogue[Any], side: Side, progress: Progress) -> None:
-        self._link = link
-        self._channel = channel = link.channel
+    Args:
+        link: to the other side, open.
+        machine: a sender or receiver.
+        side: what it does beside the machine.
+        progress: told of stalls and reconnections.
+        reconnect: makes a new link to the same peer, or raises; None if that can't be done.
+        continuity: what was said on this link already; none by default.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        machine: Dialogue[Any],
+        side: Side,
+        progress: Progress,
+        *,
+        reconnect: Reconnect | None = None,
+        continuity: Continuity | None = None,
+    ) -> None:
+        self.link = link
         self._machine = machine
         self._side = side
         self._progress = progress
-        self._outbox = Outbox(channel.max_message)
+        self._reconnect = reconnect
+        self._continuity = continuity or Continuity()
+        self._outbox = Outbox(link.channel.max_message)
         self._outgoing: deque[bytes] = deque()
         self._waiting = 0  # bytes in there
+        self._again: deque[bytes] = deque()  # what the last channel may have lost, and signs
         self._wake = asyncio.Event()
         self._pour = asyncio.Event()
         self._empty = asyncio.Event()
+        self._told_at = 0.0
         self._error: BaseException | None = None
+        self._cut: TransferError | None = None
         self._receipt: Receipt | None = None
 
     def wake(self) -> None:
@@ -103,32 +136,51 @@ class Exchange:
         """Until the receipt is exchanged.
 
         Raises:
+            PeerRestarted: the other side has nothing of this dialogue any more; the link is well.
             TransferError: whatever ended the transfer early; the other side has been told.
         """
-        self._channel.on_closed(self._on_closed)
-        self._channel.on_message(self._on_message)
         pump = asyncio.create_task(self._pump())
         try:
+            await self._attach(self.link)
             receipt = await self._drive()
-            await self._last_words(pump)
+            await self._last_words()
             return receipt
+        except PeerRestarted:
+            raise
         except BaseException as error:
             self._machine.abort(*_farewell(error))
-            self.drain()
-            self.post(self._outbox.flush())
             with contextlib.suppress(TransferError, TimeoutError):
-                await asyncio.shield(asyncio.wait_for(self._last_words(pump), FAREWELL))
+                self.drain()
+                self.post(self._outbox.flush())
+                if self._cut is None:
+                    await asyncio.shield(asyncio.wait_for(self._last_words(), FAREWELL))
             raise
         finally:
             pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError, TransferError):
-                await pump
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def _attach(self, link: Link) -> None:
+        """Go on over ``link``, which nothing has been said on but what `continuity` knows."""
+        self.link = link
+        channel = link.channel
+        self._again.clear()
+        channel.on_closed(lambda: self._cut_off(channel, PeerGone(CLOSED)))
+        if not self._continuity.attached:
+            greeting = self._continuity.attach()
+            with contextlib.suppress(TransferError):  # `_cut_off` says so as well
+                await channel.send(greeting)
+        channel.on_message(lambda message: self._take(channel, message))
+        self._pour.set()
 
     async def _drive(self) -> Receipt:
         while True:
             self._wake.clear()
             if self._error is not None:
                 raise self._error
+            if self._cut is not None:
+                outcome = await self._go_on(self._cut)
+                if outcome is not None:
+                    return outcome
             self.drain()
             if self._receipt is not None:
                 self.post(self._outbox.flush())
@@ -142,6 +194,31 @@ class Exchange:
                 self._machine.doing = Activity.SENDING
             await self._rest()
 
+    async def _go_on(self, cut: TransferError) -> Receipt | None:
+        """Replace a link that broke; the receipt, if that is all that was missing at the far end.
+
+        Raises:
+            TransferError: there is no way to the other side any more.
+        """
+        outcome = self._side.outcome()
+        await self.link.close()
+        if self._reconnect is None:
+            if outcome is not None:
+                return outcome
+            raise cut
+        if outcome is None:
+            self._progress.emit(Reconnecting("peer", 1))
+        try:
+            link = await self._reconnect(LINGER if outcome is not None else None)
+        except TransferError:
+            if outcome is not None:
+                return outcome
+            raise
+        self._cut = None
+        self._machine.reconnected(time.monotonic())
+        await self._attach(link)
+        return None
+
     def drain(self) -> None:
         """Do what the machine asks for, until it asks for nothing more."""
         machine, now = self._machine, time.monotonic()
@@ -151,63 +228,97 @@ class Exchange:
             elif isinstance(action, Stalled | Resumed):
                 self._progress.emit(action)
             elif isinstance(action, Lost):
-                raise PeerGone(f"nothing was heard from the other side for {action.seconds:.0f} s")
+                silence = f"nothing was heard from the other side for {action.seconds:.0f} s"
+                self._cut_off(self.link.channel, PeerGone(silence))
             elif isinstance(action, Done):
                 self._receipt = action.receipt
             else:
                 self._side.perform(action)
 
     async def _rest(self) -> None:
+        now = time.monotonic()
         deadline = self._machine.deadline()
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        timeout = None if deadline is None else max(0.0, deadline - now)
+        self._tell(idle=now - self._told_at >= TELL_PAUSE)
         try:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
         except TimeoutError:
             self._machine.handle_timer(time.monotonic())
 
+    def _tell(self, *, idle: bool) -> None:
+        """Say how much has been had, now and then, so that the other side may forget it."""
+        sign = self._continuity.to_tell(idle=idle) if self._continuity.attached else None
+        if sign is not None:
+            self._told_at = time.monotonic()
+            self._again.append(sign)
+            self._pour.set()
+
     async def _pump(self) -> None:
         while True:
-            while self._outgoing:
-                message = self._outgoing.popleft()
+            channel = self.link.channel
+            while self._cut is None and (message := self._next_message()) is not None:
                 try:
-                    await self._channel.send(message)
+                    await channel.send(message)
                 except TransferError as error:
-                    self.fail(error)
-                    self._empty.set()
-                    return
-                self._waiting -= len(message)
+                    self._cut_off(channel, error)
+                    break
                 self._machine.liveness.moved(time.monotonic())
-                if self._waiting < OUTGOING_LIMIT:
+                if self.has_room():
                     self._wake.set()
-            self._empty.set()
+            if not self._outgoing and not self._again:
+                self._empty.set()
             self._pour.clear()
             await self._pour.wait()
 
-    async def _last_words(self, pump: asyncio.Task[None]) -> None:
+    def _next_message(self) -> bytes | None:
+        if not self._continuity.attached:
+            return None
+        if self._again:
+            return self._again.popleft()
+        if not self._outgoing or not self._continuity.may_send():
+            return None
+        message = self._outgoing.popleft()
+        self._waiting -= len(message)
+        self._continuity.sent(message)
+        return message
+
+    async def _last_words(self) -> None:
         """Wait until everything packed has been acknowledged by the far end."""
-        self._empty.clear()
-        if self._outgoing and not pump.done():
+        if self._cut is None:
+            self._empty.clear()
             self._pour.set()
             await self._empty.wait()
-        await self._channel.drain()
+        if self._cut is None:
+            await self.link.channel.drain()
 
-    def _on_message(self, message: bytes) -> None:
-        if self._error is not None:
+    def _take(self, channel: Channel, message: bytes) -> None:
+        """A message has come over ``channel``."""
+        if self._error is not None or channel is not self.link.channel:
             return
-        self._link.settled()
+        self.link.settled()
         now = time.monotonic()
         try:
+            again = self._continuity.receive(message)
+            if again is not None:
+                self._again.extend(again)
+                self._pour.set()
+                return
             for frame in decode(message):
                 self._machine.receive(frame, now)
                 if isinstance(frame, Data):
                     self._side.take(frame.payload)
-        except TransferError as error:
+        except (TransferError, PeerRestarted) as error:
             self.fail(error)
+        self._tell(idle=False)
         self._wake.set()
 
-    def _on_closed(self) -> None:
-        self.fail(PeerGone("the other side closed the connection before the transfer was over"))
+    def _cut_off(self, channel: Channel, error: TransferError) -> None:
+        """``channel`` carries nothing any more."""
+        if channel is self.link.channel and self._cut is None:
+            self._cut = error
+            self._empty.set()
+            self._wake.set()
 
 
 def _farewell(error: BaseException) -> tuple[AbortCode, str]:

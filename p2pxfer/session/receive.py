@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from p2pxfer.errors import Declined, UsageError
-from p2pxfer.files.paths import NameRules
 from p2pxfer.files.admission import ExistingPolicy
+from p2pxfer.files.paths import NameRules
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import EntryKind, Failure, TransferKind
 from p2pxfer.pairing.keys import Role
@@ -59,7 +59,7 @@ from p2pxfer.transfer.actions import (
     Totals,
     WriteBlock,
 )
-from p2pxfer.transfer.messages import Activity, Offer
+from p2pxfer.transfer.messages import Activity, Offer, Receipt
 from p2pxfer.transfer.receiver import Receiver
 
 SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
@@ -124,6 +124,10 @@ class ReceiveSide:
         """Bytes of content have arrived; an action says later what they are."""
         self._payload.append(payload)
         self._advanced += len(payload)
+
+    def outcome(self) -> Receipt | None:
+        """The receipt, once all is in place, whether or not it was heard."""
+        return self._machine.receipt
 
     def perform(self, action: object) -> None:
         """Begin what the machine asks for."""

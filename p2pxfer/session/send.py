@@ -45,7 +45,7 @@ from p2pxfer.session.feed import (
 from p2pxfer.session.interaction import Interaction, Unattended
 from p2pxfer.session.summary import RECEIPT, Summary, Tally
 from p2pxfer.transfer.actions import CloseFile, NeedRoot, OpenFile, SendBlock, Settled, Walk
-from p2pxfer.transfer.messages import ID_SIZE, MAX_LABEL, Activity, Block, Offer
+from p2pxfer.transfer.messages import ID_SIZE, MAX_LABEL, Activity, Block, Offer, Receipt
 from p2pxfer.transfer.sender import Sender
 
 READ_AHEAD_FILES: Final = 512
@@ -106,6 +106,10 @@ class SendSide:
                 self._walking = asyncio.create_task(self._walk(room))
             case NeedRoot():
                 self._machine.transfer_root(self.tally.root())
+
+    def outcome(self) -> Receipt | None:
+        """Nothing is sure until the receipt is here."""
+        return None
 
     def take(self, payload: bytes | memoryview) -> None:
         """No content ever comes to a sender; the machine has refused it already."""

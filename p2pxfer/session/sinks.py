@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from p2pxfer.errors import IntegrityError, LocalFileError
+from p2pxfer.files.admission import Admission, ExistingPolicy
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
 from p2pxfer.files.partial import PartialFile
-from p2pxfer.files.admission import Admission, ExistingPolicy
 from p2pxfer.files.writer import OutputTree, SmallFile
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock

@@ -134,6 +134,12 @@ class Dialogue(Generic[Act]):
         if event is not None:
             self._queue.append(event)
 
+    def reconnected(self, now: float) -> None:
+        """A new channel carries the dialogue on: silence counts from now."""
+        if self.liveness.pulse is not Pulse.WELL:
+            self._queue.append(Resumed())
+        self.liveness = Liveness(now)
+
     def abort(self, code: m.AbortCode, text: str) -> None:
         """End here: all that follows is one `Send` that tells the other side."""
         if self.phase is not Phase.OVER:

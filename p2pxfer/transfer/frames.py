@@ -36,6 +36,8 @@ _TRANSFER_END = struct.Struct(f">{DIGEST_SIZE}sIQI")
 _RECEIPT = struct.Struct(f">{m.ID_SIZE}s{DIGEST_SIZE}sIQI{DIGEST_SIZE}s{m.MAC_SIZE}s")
 _PING = struct.Struct(">QBQ")
 _PONG = struct.Struct(">Q")
+_ATTACH = struct.Struct(">Q?")
+_RECEIVED = struct.Struct(">Q")
 _U32 = struct.Struct(">I")
 
 ENTRY_OVERHEAD: Final = _ENTRY.size
@@ -118,8 +120,11 @@ _ENCODERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     m.Abort: (17, lambda f: bytes((f.code,)) + _text(f.text)),
     m.Ping: (18, lambda f: _PING.pack(f.time, f.activity, f.size)),
     m.Pong: (19, lambda f: _PONG.pack(f.time)),
+    m.Attach: (20, lambda f: _ATTACH.pack(f.received, f.fresh)),
+    m.Received: (21, lambda f: _RECEIVED.pack(f.count)),
 }
 DATA_TYPE: Final = _ENCODERS[m.Data][0]
+LINK_TYPES: Final = (_ENCODERS[m.Attach][0], _ENCODERS[m.Received][0])  # outside the dialogue
 
 
 def header(kind: int, length: int) -> bytes:
@@ -234,6 +239,11 @@ def _read_ping(body: memoryview) -> m.Ping:
     return m.Ping(time, m.Activity(activity), size)
 
 
+def _read_attach(body: memoryview) -> m.Attach:
+    _check(body[-1] <= 1, "a flag that is neither 0 nor 1")
+    return m.Attach(*_ATTACH.unpack(body))
+
+
 _DECODERS: tuple[Callable[[memoryview], m.Message] | None, ...] = (
     None,
     lambda body: m.Hello(*_HELLO.unpack(body)),
@@ -255,6 +265,8 @@ _DECODERS: tuple[Callable[[memoryview], m.Message] | None, ...] = (
     lambda body: m.Abort(m.AbortCode(body[0]), _read_text(body[1:])),
     _read_ping,
     lambda body: m.Pong(*_PONG.unpack(body)),
+    _read_attach,
+    lambda body: m.Received(*_RECEIVED.unpack(body)),
 )
 
 

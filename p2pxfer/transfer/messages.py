@@ -227,6 +227,25 @@ class Pong:
     time: int
 
 
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Either way, alone in the first message of each channel: where a side stands.
+
+    ``received`` counts the messages of the other side that it has had, over all channels; ``fresh``
+    says that it knows of none before this channel: it has just begun, or begun again.
+    """
+
+    received: int
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Either way, alone in a message: ``count`` messages have been had, over all channels."""
+
+    count: int
+
+
 Message = (
     Hello
     | Offer
@@ -247,4 +266,6 @@ Message = (
     | Abort
     | Ping
     | Pong
+    | Attach
+    | Received
 )

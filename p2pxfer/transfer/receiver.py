@@ -62,12 +62,11 @@ class Receiver(Dialogue[ReceiverAction]):
         now: the time in seconds, of the same steady clock as in every later call.
 
     Attributes:
-        complete: the receipt is out: everything is in place, even if the channel closes now.
+        receipt: once it is out; everything is in place then, even if the channel closes.
     """
 
     def __init__(self, receipt_key: bytes, now: float) -> None:
         super().__init__(now)
-        self.complete = False
         self._key = receipt_key
         self._offer: m.Offer | None = None
         self._ledger = Ledger()
@@ -78,7 +77,7 @@ class Receiver(Dialogue[ReceiverAction]):
         self._asked = False
         self._end: m.TransferEnd | None = None
         self._asked_root = False
-        self._receipt: m.Receipt | None = None
+        self.receipt: m.Receipt | None = None
 
     def accept(self) -> None:
         """Answers `AskAccept`: yes."""
@@ -155,7 +154,7 @@ class Receiver(Dialogue[ReceiverAction]):
         Raises:
             IntegrityError: the sender's root is another.
         """
-        if not self._asked_root or self._end is None or self._offer is None or self.complete:
+        if not self._asked_root or self._end is None or self._offer is None or self.receipt:
             raise ValueError("no root is needed")
         if root != self._end.root:
             raise IntegrityError("what arrived is not what the other side says it sent")
@@ -163,9 +162,8 @@ class Receiver(Dialogue[ReceiverAction]):
         own = r.unsigned(
             self._offer.transfer_id, root, ledger.listed, ledger.done_size, ledger.failures
         )
-        self._receipt = r.signed(self._key, own)
-        self.complete = True
-        self._queue.append(Send(self._receipt))
+        self.receipt = r.signed(self._key, own)
+        self._queue.append(Send(self.receipt))
 
     def _answer(self) -> None:
         if self.phase is not Phase.OFFERED or not self._asked:
@@ -194,7 +192,7 @@ class Receiver(Dialogue[ReceiverAction]):
                 return m.Activity.WRITING
             if self._ledger.decided < self._ledger.listed:
                 return m.Activity.DECIDING
-        return m.Activity.WRITING if self._asked_root and not self.complete else m.Activity.IDLE
+        return m.Activity.WRITING if self._asked_root and not self.receipt else m.Activity.IDLE
 
     def _unfinished(self) -> bool:
         front = self._ledger.get(self._ledger.settled)
@@ -278,10 +276,10 @@ class Receiver(Dialogue[ReceiverAction]):
         self.phase = Phase.CLOSING
 
     def _on_bye(self, _: m.Bye) -> None:
-        if self._receipt is None:
+        if self.receipt is None:
             raise PeerMisbehaved("the other side left before it had a receipt")
         self.phase = Phase.OVER
-        self._queue.append(Done(self._receipt))
+        self._queue.append(Done(self.receipt))
 
     rules: ClassVar[Rules] = {
         **Dialogue.common,

@@ -201,7 +201,7 @@ def test_a_wrong_root_is_an_integrity_error():
     assert feed(receiver, m.TransferEnd(DIGEST, 1, 0, 0)) == [a.NeedRoot()]
     with pytest.raises(IntegrityError, match="not what"):
         receiver.transfer_root(bytes(32))
-    assert not receiver.complete
+    assert not receiver.receipt
 
 
 def test_nothing_is_taken_after_giving_up():
