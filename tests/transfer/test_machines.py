@@ -58,7 +58,7 @@ def check_end(bounce: Bounce) -> m.Receipt:
     assert [number for number, _ in sending.root.outcomes] == list(range(len(sending.plan.entries)))
     assert receiving.in_hand == 0
     assert not receiving.payload
-    assert receiving.machine.complete
+    assert receiving.machine.receipt
     for machine in (sending.machine, receiving.machine):
         assert machine.next_action(bounce.now) is None
         assert machine.deadline() is None
