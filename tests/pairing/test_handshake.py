@@ -31,8 +31,8 @@ def test_one_code_gives_one_session(sides, converse):
     assert (a.keys.role, b.keys.role) == (Role.A, Role.B)
     assert (a.keys.peer, b.keys.peer) == (hello_b, hello_a)
     assert a.keys.verifier_words() == b.keys.verifier_words()
-    sealed = a.keys.sealer("signalling").seal(b"an offer")
-    assert b.keys.opener("signalling").open(sealed) == b"an offer"
+    sealed = a.keys.sealer("signals").seal(b"an offer")
+    assert b.keys.opener("signals").open(sealed) == b"an offer"
 
 
 def test_the_code_is_used_up_when_it_worked(sides, converse):

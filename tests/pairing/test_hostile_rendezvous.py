@@ -323,7 +323,7 @@ def paired(sides, converse):
     """What the two ends use after the handshake: A's sealer, B's, and B's opener."""
     a, b = sides()
     converse(a, b)
-    return a.keys.sealer("signalling"), b.keys.sealer("signalling"), b.keys.opener("signalling")
+    return a.keys.sealer("signals"), b.keys.sealer("signals"), b.keys.opener("signals")
 
 
 def test_it_replays_sealed_mail(paired):
@@ -365,7 +365,7 @@ def test_it_injects_mail_from_an_earlier_session(sides, converse, paired):
     converse(a, b)
     _, _, opener = paired
     with pytest.raises(IntegrityError):
-        opener.open(a.keys.sealer("signalling").seal(b"candidate"))
+        opener.open(a.keys.sealer("signals").seal(b"candidate"))
 
 
 def test_every_attack_ends_in_an_error_of_the_one_tree():

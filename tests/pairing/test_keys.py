@@ -13,7 +13,7 @@ from p2pxfer.pairing.role import Role
 from p2pxfer.pairing.wordlist import words
 
 SECRET = bytes(range(32))
-LABEL = "signalling"
+LABEL = "signals"
 
 
 def both(secret: bytes = SECRET) -> tuple[SessionKeys, SessionKeys]:

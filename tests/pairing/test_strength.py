@@ -55,6 +55,21 @@ def test_random_text_is_never_overestimated():
             assert estimate(text) <= 8 * size
 
 
+@pytest.mark.parametrize(
+    ("run", "mixed"),
+    [
+        ("13579", "13857"),
+        ("11111", "17153"),
+        ("34567", "36479"),
+        ("97531", "93571"),
+        ("#%')+", "#+%)'"),
+    ],
+)
+def test_steps_of_one_width_are_one_guess(run: str, mixed: str):
+    """Counting by twos, up or down, is no secret, and neither is counting by none."""
+    assert estimate(run) < estimate(mixed) / 2
+
+
 @given(st.text(max_size=40))
 def test_saying_it_twice_adds_little(text: str):
     """A guesser tries repeats first."""

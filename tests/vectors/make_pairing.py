@@ -235,7 +235,7 @@ def handshake_vectors() -> dict[str, Any]:
                 "sender": sender.value if sender else None,
                 "key": keys.key(label, sender).hex(),
             }
-            for label in ("rejoin", "signalling", "receipt")
+            for label in ("rejoin", "signals", "receipt")
             for sender in (None, Role.A, Role.B)
         ],
         "verifier_words": list(keys.verifier_words()),
