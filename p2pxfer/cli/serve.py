@@ -1,8 +1,9 @@
 """``p2pxfer serve``: a rendezvous, until somebody ends it."""
 
+# ruff: noqa: PLC0415  # --help must answer at once
+
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ CLIENTS = "What clients get"
 
 
 def serve(
+    *,
     host: Annotated[
         str,
         typer.Option(
@@ -97,6 +99,8 @@ def serve(
 
     Ctrl-C or SIGTERM ends it; that is not an error, and the exit code is 0.
     """
+    import asyncio
+
     from p2pxfer.cli.render import error_lines
     from p2pxfer.cli.screen import Screen
 
@@ -161,6 +165,8 @@ async def _serve(settings: Settings, screen: Screen) -> None:
 
 
 async def _told_to_end() -> None:
+    import asyncio
+
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,106 @@
+"""The application: commands, ``--help``, ``--version``, and how a process ends.
+
+A command imports what it needs when it runs, so that ``--help`` answers at once.
+"""
+
+# ruff: noqa: PLC0415  # --help must answer at once
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Annotated, NoReturn
+
+import typer
+
+from p2pxfer import __version__
+from p2pxfer.cli.manual import EXIT_CODES, OVERVIEW, GroupedCommand
+from p2pxfer.cli.receive import receive
+from p2pxfer.cli.send import send
+from p2pxfer.cli.serve import serve
+from p2pxfer.errors import ExitCode
+
+LAST_MOMENT = 0.2  # seconds that a worker thread has to end by itself
+
+app = typer.Typer(
+    name="p2pxfer",
+    help=OVERVIEW,
+    epilog=EXIT_CODES,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _version(wanted: bool) -> None:  # the shape of an option's callback
+    if wanted:
+        typer.echo(f"p2pxfer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _p2pxfer(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  # its callback does it  # its callback has done all there is to do
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Show the help when no command is named."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
+app.command(cls=GroupedCommand, short_help="Send; shows a code.")(send)
+app.command(cls=GroupedCommand, short_help="Receive; asks for the code.")(receive)
+app.command(cls=GroupedCommand, short_help="Run a rendezvous for others to meet at.")(serve)
+
+
+def main() -> NoReturn:
+    """The ``p2pxfer`` command."""
+    _leave(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        result = app(standalone_mode=False)
+    except typer.TyperException as error:
+        return _refused(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # `p2pxfer --help | head`: who asked has seen enough
+        return ExitCode.DONE
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _refused(error: typer.TyperException) -> int:
+    """Say what is wrong with the command line, in the words and colours of any other error."""
+    from p2pxfer.cli.render import error_lines
+    from p2pxfer.cli.screen import Screen
+    from p2pxfer.errors import UsageError
+
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "p2pxfer"
+    screen = Screen(sys.stderr)
+    message = message[0].lower() + message[1:].rstrip(".")
+    screen.write(error_lines(screen, UsageError(message, f"see {command} --help")))
+    screen.close()
+    return ExitCode.USAGE
+
+
+def _leave(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # its reader is gone; keep the interpreter from trying once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    workers = [thread for thread in others if not thread.daemon]
+    for thread in workers:
+        thread.join(LAST_MOMENT)
+    if any(thread.is_alive() for thread in workers):
+        os._exit(code)  # a worker is in a read of standard input that nothing can end
+    sys.exit(code)

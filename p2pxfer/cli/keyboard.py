@@ -1,0 +1,109 @@
+"""Keyboard: what a person types, key by key, while the event loop goes on.
+
+A thread reads, since not every system's loop can watch a terminal. The terminal's modes are put
+back however it ends: answered, Ctrl-C, killed by a request to end, stopped and continued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+
+
+def terminal(*, input_is_data: bool) -> int | None:
+    """A descriptor of the terminal at which somebody can answer, or None.
+
+    It is standard input. Where that carries the data to send it is the controlling terminal.
+    """
+    if not sys.stderr.isatty():
+        return None
+    if not input_is_data:
+        return sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
+    try:
+        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except OSError:
+        return None
+
+
+if sys.platform == "win32":
+
+    @contextlib.asynccontextmanager
+    async def keys(
+        fd: int,  # noqa: ARG001  # the shape of the other systems' one
+        *,
+        drop_typed: bool,  # noqa: ARG001
+        again: Callable[[], None],  # noqa: ARG001
+    ) -> AsyncIterator[asyncio.Queue[str]]:
+        """Whole lines, as the console edits them itself."""
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def pump() -> None:
+            while line := sys.stdin.readline():
+                loop.call_soon_threadsafe(queue.put_nowait, line)
+            loop.call_soon_threadsafe(queue.put_nowait, "")
+
+        threading.Thread(target=pump, name="keyboard", daemon=True).start()
+        yield queue
+
+else:
+    import termios
+    import tty
+
+    @contextlib.asynccontextmanager
+    async def keys(
+        fd: int, *, drop_typed: bool, again: Callable[[], None]
+    ) -> AsyncIterator[asyncio.Queue[str]]:
+        """Keys as they are typed, unseen on the screen; an empty string when the terminal is gone.
+
+        Args:
+            fd: the terminal.
+            drop_typed: forget what was typed before, so that no question is answered unread.
+            again: called when the process goes on after it was stopped (Ctrl-Z).
+        """
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        before = termios.tcgetattr(fd)
+        wake_read, wake_write = os.pipe()
+
+        def pump() -> None:
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            while True:
+                ready, _, _ = select.select([fd, wake_read], [], [])
+                if wake_read in ready:
+                    return
+                try:
+                    data = os.read(fd, 1024)
+                except OSError:  # the terminal was closed
+                    data = b""
+                text = decoder.decode(data)
+                if text or not data:
+                    loop.call_soon_threadsafe(queue.put_nowait, text)
+                if not data:
+                    return
+
+        def continued() -> None:
+            tty.setcbreak(fd, termios.TCSADRAIN)
+            again()
+
+        reader = threading.Thread(target=pump, name="keyboard", daemon=True)
+        tty.setcbreak(fd, termios.TCSAFLUSH if drop_typed else termios.TCSADRAIN)
+        try:
+            loop.add_signal_handler(signal.SIGCONT, continued)
+            reader.start()
+            yield queue
+        finally:
+            loop.remove_signal_handler(signal.SIGCONT)
+            os.write(wake_write, b"\0")
+            reader.join()
+            os.close(wake_read)
+            os.close(wake_write)
+            with contextlib.suppress(termios.error):  # the terminal may be gone
+                termios.tcsetattr(fd, termios.TCSADRAIN, before)

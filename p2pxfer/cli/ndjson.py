@@ -1,0 +1,162 @@
+"""NDJSON: one event a line, for programs.
+
+Every line is an object with ``event`` and ``time`` (UTC, RFC 3339 with milliseconds) and only ASCII
+characters, so that no terminal it ends up on obeys it. A ``path`` is Unicode; where a name is not
+UTF-8, the bytes that are not read U+FFFD and ``path_base64`` has the exact bytes beside it. New
+events and fields may come; a reader skips what it doesn't know.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from datetime import UTC, datetime
+
+from p2pxfer.cli.outlet import Outlet
+from p2pxfer.cli.render import Renderer, Scene
+from p2pxfer.cli.screen import Screen
+from p2pxfer.errors import TransferError
+from p2pxfer.progress import (
+    CodeBurnt,
+    CodeReady,
+    Connected,
+    EntryFailed,
+    Event,
+    FileFinished,
+    Finished,
+    Note,
+    Offered,
+    Reconnecting,
+    Resumed,
+    Stalled,
+    TextReceived,
+    Waiting,
+)
+
+PROGRESS_EVERY = 1.0  # seconds
+
+
+class Ndjson(Renderer):
+    """Events as lines of JSON. ``outlet`` is standard output, or error when that carries data."""
+
+    def __init__(self, screen: Screen, scene: Scene, outlet: Outlet) -> None:
+        super().__init__(screen, scene)
+        self._lines = outlet
+        self._next = 0.0
+        self._told = -1
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+        now = time.monotonic()
+        self.tally.take(event, now)
+        if isinstance(event, Finished):
+            self._progress()
+        fields = _fields(event, code_known=self.scene.code_known)
+        if fields:
+            self._write(fields)
+
+    def tick(self, now: float) -> None:
+        """Write the ``progress`` that is due, if anything moved."""
+        super().tick(now)
+        if now >= self._next:
+            self._next = now + PROGRESS_EVERY
+            self._progress()
+
+    def warn(self, text: str) -> None:
+        """Say it as a note."""
+        self._write({"event": "note", "text": text})
+
+    def fail(self, error: TransferError) -> None:
+        """Say how it ended."""
+        self._write(
+            {
+                "event": "error",
+                "code": int(error.exit_code),
+                "name": error.name,
+                "message": error.message,
+                "hint": error.hint,
+                "retryable": error.retryable,
+                "fault": error.fault.name.lower(),
+            }
+        )
+
+    def close(self) -> None:
+        """Wait until every line is out."""
+        super().close()
+        self._lines.close()
+
+    def _progress(self) -> None:
+        tally = self.tally
+        if not tally.started or tally.done == self._told:
+            return
+        self._told = tally.done
+        self._write(
+            {
+                "event": "progress",
+                "bytes": tally.done,
+                "total": tally.total if tally.complete else None,
+                "rate": round(tally.rate),
+            }
+        )
+
+    def _write(self, fields: dict[str, object]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"event": fields["event"], "time": now, **fields}
+        self._lines.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
+
+
+def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C901, PLR0911, PLR0912  # one case an event
+    match event:
+        case CodeReady(code, url, lives):
+            shown = None if code_known else code  # one that both sides keep is a lasting secret
+            return {"event": "code", "code": shown, "url": url, "lives": lives}
+        case CodeBurnt(code, left):
+            return {"event": "burnt", "code": code, "left": left}
+        case Waiting(on):
+            return {"event": "waiting", "on": on}
+        case Connected(path, local, remote, rtt_ms):
+            return {
+                "event": "connected",
+                "path": path,
+                "local": local,
+                "remote": remote,
+                "rtt_ms": rtt_ms,
+            }
+        case Offered(entries, size, complete):
+            return {"event": "offer", "entries": entries, "bytes": size, "complete": complete}
+        case FileFinished(path, size, digest):
+            return {"event": "file", **_path(path), "bytes": size, "digest": digest.hex()}
+        case EntryFailed(path, reason):
+            return {"event": "skipped", **_path(path), "reason": reason}
+        case Stalled(seconds, cause):
+            return {"event": "stalled", "seconds": seconds, "cause": cause}
+        case Resumed():
+            return {"event": "resumed"}
+        case Reconnecting(what, attempt):
+            return {"event": "reconnecting", "what": what, "attempt": attempt}
+        case Note(text):
+            return {"event": "note", "text": text}
+        case TextReceived(text):
+            return {"event": "text", "text": text}
+        case Finished(size, files, failed, seconds, root):
+            return {
+                "event": "done",
+                "bytes": size,
+                "files": files,
+                "failed": failed,
+                "seconds": round(seconds, 3),
+                "root": root.hex(),
+            }
+        case _:  # progress is told by the clock, and the end by whoever saw it
+            return {}
+
+
+def _path(path: bytes) -> dict[str, object]:
+    try:
+        return {"path": path.decode()}
+    except UnicodeDecodeError:
+        return {
+            "path": path.decode(errors="replace"),
+            "path_base64": base64.b64encode(path).decode(),
+        }

@@ -1,0 +1,300 @@
+"""Options: the flags that commands share, and what their values mean.
+
+Each flag is named once here, with its help; `NetworkFlags` joins flags, environment and
+configuration in that order. A TURN credential never comes from argv, which every user of the
+machine may read.
+"""
+
+# ruff: noqa: PLC0415  # --help must answer at once
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from p2pxfer.errors import LocalFileError, UsageError
+from p2pxfer.identity.config import Config, config_path, refuse_if_others_may_read
+
+if TYPE_CHECKING:
+    from p2pxfer.cli.render import Renderer, Scene
+    from p2pxfer.peer.servers import IceServer
+
+CODE_VARIABLE = "P2PXFER_CODE"
+RENDEZVOUS_VARIABLE = "P2PXFER_RENDEZVOUS"
+ICE_CREDENTIALS_VARIABLE = "P2PXFER_ICE_CREDENTIALS"
+MAX_SECRET_FILE = 4096  # bytes of a code or a credential
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
+POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.IGNORECASE)
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+NETWORK = "Network"
+OUTPUT = "What is shown"
+CODE = "The code"
+
+RendezvousFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--rendezvous",
+        "-r",
+        metavar="URL",
+        help=f"Where the two sides meet; else {RENDEZVOUS_VARIABLE}, else the configuration.",
+        rich_help_panel=NETWORK,
+    ),
+]
+IceServerFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ice-server",
+        metavar="URL",
+        help="A STUN or TURN server, such as stun:host or turn:host:3478. May be repeated.",
+        rich_help_panel=NETWORK,
+    ),
+]
+IceCredentialsFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--ice-credentials-file",
+        metavar="FILE",
+        help="USER:PASSWORD for the TURN servers given with --ice-server; "
+        f"else {ICE_CREDENTIALS_VARIABLE}.",
+        rich_help_panel=NETWORK,
+    ),
+]
+RelayOnlyFlag = Annotated[
+    bool,
+    typer.Option(
+        "--relay-only",
+        help="Go through a TURN server even where a direct path exists.",
+        rich_help_panel=NETWORK,
+    ),
+]
+VerifyFlag = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Show four words on both sides and wait for somebody to compare them.",
+        rich_help_panel=CODE,
+    ),
+]
+CodeFileFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--code-file",
+        metavar="FILE",
+        help="Read the code from a file.",
+        rich_help_panel=CODE,
+    ),
+]
+WaitFlag = Annotated[
+    str,
+    typer.Option(
+        "--wait",
+        metavar="TIME",
+        help="How long to wait for the other side: 90s, 10m, 2h.",
+        show_default=True,
+        rich_help_panel=CODE,
+    ),
+]
+QuietFlag = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Show errors only.", rich_help_panel=OUTPUT),
+]
+VerboseFlag = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Show each file and what goes on underneath.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+JsonFlag = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Events as lines of JSON on standard output.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFlags:
+    """How to show what goes on."""
+
+    quiet: bool
+    verbose: bool
+    json: bool
+
+    def renderer(self, scene: Scene, *, output_is_data: bool = False) -> Renderer:
+        """The renderer that these flags and this terminal call for.
+
+        Args:
+            scene: what it should know beyond the events.
+            output_is_data: whether received bytes go to standard output.
+        """
+        from p2pxfer.cli.render import Lines, Quiet
+        from p2pxfer.cli.screen import Screen
+
+        screen = Screen(sys.stderr)
+        if self.json:
+            from p2pxfer.cli.ndjson import Ndjson
+            from p2pxfer.cli.outlet import Outlet
+
+            return Ndjson(screen, scene, Outlet(sys.stderr if output_is_data else sys.stdout))
+        if self.quiet:
+            return Quiet(screen, scene)
+        if screen.moves:
+            from p2pxfer.cli.bars import Bars
+
+            return Bars(screen, scene)
+        return Lines(screen, scene)
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            UsageError: ``--quiet`` with ``--json`` or ``--verbose``.
+        """
+        if self.quiet and (self.json or self.verbose):
+            raise UsageError("--quiet goes with neither --json nor --verbose", "leave one out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFlags:
+    """How the two sides find one another, as far as the command line says."""
+
+    rendezvous: str | None
+    ice_servers: tuple[str, ...]
+    ice_credentials_file: Path | None
+    relay_only: bool
+
+    def url(self, config: Config, command: str) -> str:
+        """The rendezvous: flag, environment, configuration.
+
+        Raises:
+            UsageError: none of them names one; the hint says what to type.
+        """
+        url = self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE) or config.rendezvous
+        if url:
+            return url
+        raise UsageError(
+            "no rendezvous is known, so the two sides have nowhere to meet",
+            f"type: p2pxfer {command} --rendezvous URL …, with the same URL on both sides\n"
+            f'or set {RENDEZVOUS_VARIABLE}, or write rendezvous = "URL" into {config_path()}\n'
+            "to run one, on a machine that both sides reach, type: p2pxfer serve",
+        )
+
+    def join(self, config: Config) -> str:
+        """The command for the other side; it names the rendezvous unless both have it set up."""
+        url = self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE)
+        if url and url != config.rendezvous:
+            return f"p2pxfer receive -r {url}"
+        return "p2pxfer receive"
+
+    def servers(self, config: Config) -> tuple[IceServer, ...]:
+        """STUN and TURN servers: those of the flags, else those of the configuration.
+
+        Raises:
+            UsageError: not such a URL, or it holds a password.
+            LocalFileError: the credentials can't be read, or others may read them.
+        """
+        from p2pxfer.peer.servers import IceServer
+
+        if not self.ice_servers:
+            return tuple(
+                IceServer(urls=server.urls, username=server.username, credential=server.credential)
+                for server in config.ice_servers
+            )
+        for url in self.ice_servers:
+            if "@" in url:
+                raise UsageError(
+                    "a password in --ice-server can be seen by every user of this machine",
+                    f"put USER:PASSWORD into a file and type: --ice-credentials-file FILE\n"
+                    f"or set {ICE_CREDENTIALS_VARIABLE}, or write it into {config_path()}",
+                )
+        turn = tuple(url for url in self.ice_servers if url.lower().startswith("turn"))
+        stun = tuple(url for url in self.ice_servers if url not in turn)
+        username, credential = self._credentials() if turn else (None, None)
+        return (
+            *(IceServer(urls=(url,)) for url in stun),
+            *(IceServer(urls=(url,), username=username, credential=credential) for url in turn),
+        )
+
+    def relays(self, config: Config) -> bool:
+        """Whether to use TURN servers alone."""
+        return self.relay_only or bool(config.relay_only)
+
+    def _credentials(self) -> tuple[str | None, str | None]:
+        if self.ice_credentials_file is not None:
+            text = secret_file(self.ice_credentials_file, refuse=refuse_if_others_may_read)
+        else:
+            text = os.environ.get(ICE_CREDENTIALS_VARIABLE, "")
+        if not text:
+            return None, None
+        username, colon, credential = text.partition(":")
+        if not colon:
+            raise UsageError(
+                "TURN credentials must be USER:PASSWORD",
+                f"mend the file, or {ICE_CREDENTIALS_VARIABLE}",
+            )
+        return username, credential
+
+
+def secret_file(path: Path, *, refuse: Callable[[int, Path], None] | None = None) -> str:
+    """The first line of a small file that holds a secret.
+
+    Args:
+        path: the file.
+        refuse: takes its mode and path, and raises where others may read what they must not.
+
+    Raises:
+        LocalFileError: it can't be read, or is not such a file.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(MAX_SECRET_FILE + 1).decode()
+    except OSError as error:
+        raise LocalFileError(f"can't read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LocalFileError(f"{path} is not text", "give the file that holds it") from error
+    if len(text) > MAX_SECRET_FILE or not text.strip():
+        raise LocalFileError(f"{path} holds no such thing", "give the file that holds it")
+    if refuse is not None:
+        refuse(mode, path)
+    return text.strip().splitlines()[0].strip()
+
+
+def byte_count(text: str) -> int:
+    """A size as people type it: ``500M``, ``1.5GiB``, ``10 000 000`` without the spaces.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"not a size: {text}", "a size looks like 500M, 1.5G or 2GiB")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** POWERS[unit.lower()])
+
+
+def seconds(text: str) -> float:
+    """A time as people type it: ``90``, ``90s``, ``10m``, ``2h``, ``1d``.
+
+    Raises:
+        UsageError: it is none, or no time at all.
+    """
+    found = TIME.fullmatch(text.strip())
+    value = float(found[1]) * SECONDS[found[2].lower()] if found else 0.0
+    if value <= 0:
+        raise UsageError(f"not a time: {text}", "a time looks like 90s, 10m or 2h")
+    return value

@@ -1,0 +1,289 @@
+"""``p2pxfer receive``."""
+
+# ruff: noqa: PLC0415  # --help must answer at once
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from p2pxfer.cli.options import (
+    CODE_VARIABLE,
+    CodeFileFlag,
+    IceCredentialsFlag,
+    IceServerFlag,
+    JsonFlag,
+    NetworkFlags,
+    OutputFlags,
+    QuietFlag,
+    RelayOnlyFlag,
+    RendezvousFlag,
+    VerboseFlag,
+    VerifyFlag,
+    WaitFlag,
+    byte_count,
+    seconds,
+    secret_file,
+)
+from p2pxfer.errors import UsageError
+
+if TYPE_CHECKING:
+    from p2pxfer.cli.render import Renderer
+    from p2pxfer.identity.config import Config
+
+STDOUT = "-"
+WHERE = "Where it goes"
+
+
+class Existing(StrEnum):
+    """What becomes of files that are there."""
+
+    ASK = "ask"
+    OVERWRITE = "overwrite"
+    RENAME = "rename"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+def completed(incomplete: str) -> list[str]:
+    """What the shell offers for the code."""
+    from p2pxfer.pairing.code import complete
+
+    return complete(incomplete)
+
+
+def receive(
+    code: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CODE",
+            help=f"The code; else {CODE_VARIABLE}, else --code-file, else you are asked for it, "
+            "which keeps it out of other users' sight.",
+            autocompletion=completed,
+        ),
+    ] = None,
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR|FILE|-",
+            help="A folder, a file for a single one, or - for standard output; else this folder.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Take it without asking.", rich_help_panel=WHERE),
+    ] = False,
+    existing: Annotated[
+        Existing | None,
+        typer.Option(
+            "--existing",
+            metavar="HOW",
+            help="ask, overwrite, rename, skip or fail, where a file is there already; "
+            "asks on a terminal, else fails.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-size",
+            metavar="SIZE",
+            help="Refuse more than this in all: 500M, 2GiB.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    unsafe_symlinks: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-symlinks",
+            help="Keep symlinks that are absolute or leave the tree.",
+            rich_help_panel=WHERE,
+        ),
+    ] = False,
+    portable_names: Annotated[
+        bool,
+        typer.Option(
+            "--portable-names",
+            help="Refuse names that other systems can't hold.",
+            rich_help_panel=WHERE,
+        ),
+    ] = False,
+    code_file: CodeFileFlag = None,
+    wait: WaitFlag = "1h",
+    verify: VerifyFlag = False,
+    rendezvous: RendezvousFlag = None,
+    ice_server: IceServerFlag = None,
+    ice_credentials_file: IceCredentialsFlag = None,
+    relay_only: RelayOnlyFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    json: JsonFlag = False,
+) -> int:
+    """Receive what the other side sends; asks for the code that it shows."""
+    from p2pxfer.cli.render import Scene
+    from p2pxfer.cli.run import run
+
+    flags = OutputFlags(quiet=quiet, verbose=verbose, json=json)
+    renderer = flags.renderer(
+        Scene(sending=False, verbose=verbose, destination=output or ""),
+        output_is_data=output == STDOUT,
+    )
+    order = Order(
+        code=code,
+        output=output,
+        yes=yes,
+        existing=existing,
+        max_size=max_size,
+        unsafe_symlinks=unsafe_symlinks,
+        portable_names=portable_names,
+        code_file=code_file,
+        wait=wait,
+        verify=verify,
+        network=NetworkFlags(
+            rendezvous=rendezvous,
+            ice_servers=tuple(ice_server or ()),
+            ice_credentials_file=ice_credentials_file,
+            relay_only=relay_only,
+        ),
+        flags=flags,
+    )
+    return run(renderer, lambda: order.carry_out(renderer))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the command line asks for, checked before anything happens."""
+
+    code: str | None
+    output: str | None
+    yes: bool
+    existing: Existing | None
+    max_size: str | None
+    unsafe_symlinks: bool
+    portable_names: bool
+    code_file: Path | None
+    wait: str
+    verify: bool
+    network: NetworkFlags
+    flags: OutputFlags
+
+    def check(self, keyboard: int | None) -> None:
+        """Refuse what makes no sense together, or needs somebody where nobody is.
+
+        Raises:
+            UsageError: with what to type instead.
+        """
+        self.flags.check()
+        if self.code is not None and self.code_file is not None:
+            raise UsageError("the code is given twice", "leave out CODE or --code-file")
+        if keyboard is not None:
+            return
+        if not self.yes:
+            raise UsageError(
+                "nobody is at a terminal to accept what comes", "type: p2pxfer receive --yes …"
+            )
+        if self.existing is Existing.ASK:
+            raise UsageError(
+                "--existing ask needs a terminal", "choose overwrite, rename, skip or fail"
+            )
+        if self.verify:
+            raise UsageError(
+                "--verify needs a terminal, where somebody compares words", "leave out --verify"
+            )
+
+    async def carry_out(self, renderer: Renderer) -> None:
+        """Receive it.
+
+        Raises:
+            TransferError: why it was not done, or not wholly.
+        """
+        from p2pxfer.cli.keyboard import terminal
+
+        keyboard = terminal(input_is_data=False)
+        self.check(keyboard)
+        from p2pxfer.cli.answers import Answers
+        from p2pxfer.identity.config import load
+        from p2pxfer.session.connect import Network
+        from p2pxfer.session.receive import receive as receive_session
+
+        config = load()
+        output = self._output(config)
+        if output != STDOUT:
+            renderer.scene = replace(renderer.scene, destination=str(output or ""))
+        network = Network(
+            rendezvous=self.network.url(config, "receive"),
+            ice_servers=self.network.servers(config),
+            relay_only=self.network.relays(config),
+        )
+        await receive_session(
+            await self._code(renderer, keyboard),
+            network=network,
+            output=output,
+            existing=self._existing(config, keyboard),
+            max_size=None if self.max_size is None else byte_count(self.max_size),
+            verify=self.verify,
+            wait=seconds(self.wait),
+            unsafe_symlinks=self.unsafe_symlinks,
+            portable_names=self.portable_names,
+            progress=renderer,
+            interaction=Answers(renderer, keyboard, yes=self.yes),
+        )
+
+    def _output(self, config: Config) -> Path | Literal["-"] | None:
+        if self.output == STDOUT:
+            return "-"
+        return config.output if self.output is None else Path(self.output)
+
+    def _existing(
+        self, config: Config, keyboard: int | None
+    ) -> Literal["ask", "overwrite", "rename", "skip", "fail"]:
+        chosen = self.existing or (Existing(config.existing) if config.existing else None)
+        if chosen is None or (chosen is Existing.ASK and keyboard is None):
+            chosen = Existing.FAIL if keyboard is None else Existing.ASK
+        return chosen.value
+
+    async def _code(self, renderer: Renderer, keyboard: int | None) -> str:
+        """The code: argument, file, environment, or asked for.
+
+        Raises:
+            UsageError: there is none, and nobody to ask.
+        """
+        if self.code is not None:
+            return self.code
+        if self.code_file is not None:
+            return secret_file(self.code_file, refuse=renderer.warn_if_others_may_read)
+        code = os.environ.get(CODE_VARIABLE)
+        if code:
+            return code
+        missing = UsageError(
+            "no code was given", f"give it as CODE, in {CODE_VARIABLE}, or with --code-file FILE"
+        )
+        if keyboard is None:
+            raise missing
+        from p2pxfer.cli.answers import ask_code
+        from p2pxfer.pairing.code import complete
+
+        try:
+            return await ask_code(renderer, keyboard, complete=complete, check=checked)
+        except EOFError:
+            raise missing from None
+
+
+def checked(text: str) -> None:
+    """Refuse a text that can't be a code, drawn or chosen.
+
+    Raises:
+        InvalidCode: why not.
+    """
+    from p2pxfer.pairing.code import read
+
+    read(text)

@@ -1,0 +1,373 @@
+"""Rendering: one class for each output mode, all of them a `Progress`.
+
+Rules of this module, and of `bars` and `ndjson` beside it:
+
+1. `emit` counts and returns; drawing happens in `tick`, ten times a second at most.
+2. People are written to on standard error, through `Screen`; standard output is for what was asked
+   for: received bytes, a received text, or NDJSON.
+3. Everything that came from a peer is escaped where it is put into a line, never before.
+4. Nothing here raises because a reader went away.
+
+`Lines` is for standard error without a terminal; `Quiet` shows what went wrong and no more.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2pxfer.cli import wording
+from p2pxfer.cli.outlet import Outlet
+from p2pxfer.cli.screen import Screen
+from p2pxfer.cli.tally import Tally
+from p2pxfer.errors import ExitCode, Fault, LocalFileError, TransferError
+from p2pxfer.files.escaping import escaped
+from p2pxfer.identity.config import refuse_if_others_may_read
+from p2pxfer.progress import (
+    CodeBurnt,
+    CodeReady,
+    Connected,
+    EntryFailed,
+    Event,
+    FileFinished,
+    FileStarted,
+    Finished,
+    Note,
+    Offered,
+    Reconnecting,
+    Resumed,
+    Stalled,
+    TextReceived,
+    Waiting,
+)
+
+LINE_EVERY = 5.0  # seconds between plain lines of progress
+NARROW = 64  # columns below which the code stands under its label instead of beside it
+MAX_INDENT = 10  # columns of a label that following lines stand under
+LABEL = 30  # columns of those labels
+
+HANDS = {
+    Fault.OURS: "in p2pxfer itself",
+    Fault.USER: "in your hands",
+    Fault.PEER: "in the hands of the other side",
+    Fault.NETWORK: "in the network between you",
+    Fault.RENDEZVOUS: "in the hands of the rendezvous",
+}
+WAITING = {
+    "peer": "Waiting for the other side",
+    "accept": "Waiting for the other side to accept",
+    "verify": "Waiting for the other side to compare the words",
+}
+PLACES = {"peer": "the other side", "rendezvous": "the rendezvous"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What a renderer must know beyond the events.
+
+    Attributes:
+        sending: which of the two sides this is.
+        join: the command to type on the other side.
+        code_known: whether both sides have the code already, so that it need not be shown.
+        destination: where what arrives goes, as the user gave it.
+        qr: whether to draw the code as a QR code, too.
+        verbose: whether to tell the details.
+    """
+
+    sending: bool
+    join: str = "p2pxfer receive"
+    code_known: bool = False
+    destination: str = ""
+    qr: bool = False
+    verbose: bool = False
+
+
+class Renderer:
+    """What the output modes share: the tally, what is kept, and a text on standard output."""
+
+    def __init__(self, screen: Screen, scene: Scene) -> None:
+        self.screen = screen
+        self.scene = scene
+        self.tally = Tally()
+        self._output: Outlet | None = None
+
+    def emit(self, event: Event) -> None:
+        """Take one event: microseconds, and no exception."""
+        self.tally.take(event, time.monotonic())
+
+    def tick(self, now: float) -> None:
+        """Draw what is due at ``now`` seconds; called ten times a second."""
+        self.tally.sample(now)
+
+    def warn(self, text: str) -> None:
+        """Say something the user should know before it goes on."""
+
+    def warn_if_others_may_read(self, mode: int, path: Path) -> None:
+        """Warn of a file that holds a secret and whose ``mode`` lets others read it."""
+        try:
+            refuse_if_others_may_read(mode, path)
+        except LocalFileError as error:
+            self.warn(f"{error.message}; {error.hint}")
+
+    def announce(self, lines: str) -> None:
+        """Show lines that nobody is asked about."""
+
+    def fail(self, error: TransferError) -> None:
+        """Say how it ended: ``error``, whose hands it is in, what to do."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was, with everything written."""
+        self.screen.close()
+        if self._output is not None:
+            self._output.close()
+
+    def output(self, text: str) -> None:
+        """Write ``text`` to standard output: safe on a terminal, as it is into a pipe."""
+        if self._output is None:
+            self._output = Outlet(sys.stdout, encoding="utf-8")
+        if sys.stdout.isatty():
+            text = re.sub(r"[^\n\t\\]+", lambda found: escaped(found.group()), text)
+            text = text.removesuffix("\n") + "\n"
+        self._output.write(text)
+
+    def kept(self) -> str:
+        """What an interruption leaves behind, as half a sentence."""
+        if not self.tally.started:
+            return "nothing had crossed yet"
+        files = wording.count(self.tally.files, "file")
+        place = "stay" if self.tally.files != 1 else "stays"
+        if self.scene.sending:
+            if not self.tally.files:
+                return "nothing was changed on this side"
+            return f"{files} had crossed and {place} on the other side"
+        if not self.tally.files:
+            return "no file was complete, so none was kept"
+        return f"{files} had arrived whole and {place} in {self.scene.destination or '.'}"
+
+
+class Quiet(Renderer):
+    """Errors only, and the code when nothing else tells it."""
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+        super().emit(event)
+        match event:
+            case CodeReady(code) if not self.scene.code_known:
+                self.screen.write(f"{code}\n")
+            case EntryFailed():
+                self.screen.write(failed_line(self.screen, event))
+            case TextReceived(text):
+                self.output(text)
+
+    def warn(self, text: str) -> None:
+        """Say it all the same: a warning is about safety."""
+        self.screen.write(f"{self.screen.style.yellow('warning:')} {escaped(text)}\n")
+
+    def fail(self, error: TransferError) -> None:
+        """Say how it ended."""
+        self.screen.write(error_lines(self.screen, error))
+
+
+class Human(Quiet):
+    """What the two modes for people share: the sentences."""
+
+    def emit(self, event: Event) -> None:  # noqa: C901, PLR0912  # one case an event
+        """Take one event."""
+        self.tally.take(event, time.monotonic())
+        match event:
+            case CodeReady():
+                self._code(event)
+            case CodeBurnt():
+                self._burnt(event)
+            case Waiting(on):
+                self._waiting(on)
+            case Connected():
+                self._connected(event)
+            case Offered():
+                self.offered(event)
+            case FileStarted():
+                self.status(None)
+            case FileFinished(path, size) if self.scene.verbose:
+                self.say(f"{wording.size(size):>9}  {wording.name(path)}")
+            case EntryFailed():
+                self.screen.write(failed_line(self.screen, event))
+            case Stalled(seconds, cause):
+                self.say(
+                    self.screen.style.yellow("stalled: ")
+                    + f"nothing has moved for {seconds:.0f} s, {escaped(cause)}"
+                )
+            case Resumed():
+                self.resumed()
+            case Reconnecting(what, attempt):
+                place = PLACES.get(what, escaped(what))
+                self.status(f"Connecting to {place} again, attempt {attempt}")
+            case Note(text, detail) if self.scene.verbose or not detail:
+                self.say(self.screen.style.dim(escaped(text)))
+            case TextReceived(text):
+                self.status(None)
+                self.output(text)
+            case Finished():
+                self._finished(event)
+
+    def announce(self, lines: str) -> None:
+        """Show lines that nobody is asked about."""
+        self.screen.write(lines)
+
+    def say(self, line: str) -> None:
+        """Write one line that stays."""
+        self.screen.write(line + "\n")
+
+    def status(self, text: str | None) -> None:
+        """Say what is awaited now, or nothing any more."""
+        raise NotImplementedError
+
+    def offered(self, event: Offered) -> None:
+        """Say how much there is once it is known."""
+        if event.complete and self.scene.sending and self.scene.verbose:
+            amount = "" if event.size is None else f", {wording.size(event.size)}"
+            self.say(f"Offered {wording.count(event.entries, 'entry', 'entries')}{amount}")
+
+    def resumed(self) -> None:
+        """Say that bytes move again."""
+
+    def _code(self, event: CodeReady) -> None:
+        if self.scene.code_known:
+            return
+        style = self.screen.style
+        rows = (
+            ("On the other machine, type", style.bold(escaped(self.scene.join))),
+            ("and give it this code", style.code(escaped(event.code))),
+        )
+        if self.screen.columns >= NARROW:
+            shown = "".join(f"  {label:<{LABEL}}{value}\n" for label, value in rows)
+        else:
+            shown = "".join(f"  {label}\n    {value}\n" for label, value in rows)
+        if self.scene.qr:
+            from p2pxfer.cli.qr import drawn  # noqa: PLC0415  # 40 ms that few ask for
+
+            shown += "\n" + drawn(event.code, style)
+        lives = wording.duration(event.lives)
+        self.screen.write(f"\n{shown}\n  {style.dim(f'It works once, within {lives}.')}\n\n")
+
+    def _waiting(self, on: str) -> None:
+        if on == "accept" and not self.scene.sending:
+            self.status("Waiting for the offer")
+        else:
+            self.status(WAITING.get(on, f"Waiting for {on}"))
+
+    def _burnt(self, event: CodeBurnt) -> None:
+        void = f"Somebody gave wrong words for {escaped(event.code)}: that code is void."
+        after = " Here is a fresh one:" if event.left else " No more are drawn."
+        self.screen.write(wrapped(self.screen, void + after))
+
+    def _connected(self, event: Connected) -> None:
+        self.status(None)
+        way = "directly" if event.path == "direct" else "through a relay"
+        arrow = "↔" if self.screen.style.unicode else "<->"
+        trip = "" if event.rtt_ms is None else f", {event.rtt_ms:.3g} ms"
+        ends = f"{escaped(event.local)} {arrow} {escaped(event.remote)}"
+        self.say(f"Connected {way}{self.screen.style.dim(f'  {ends}{trip}')}")
+
+    def _finished(self, event: Finished) -> None:
+        self.status(None)
+        style = self.screen.style
+        verb = "Sent" if self.scene.sending else "Received"
+        files = wording.count(event.files, "file") + ", " if event.files else ""
+        into = f" into {escaped(self.scene.destination)}" if self.scene.destination else ""
+        pace = event.size / event.seconds if event.seconds > 0 else 0.0
+        verified = "verified by the other side" if self.scene.sending else "verified"
+        done = f"{verb} {files}{wording.size(event.size)}{into}"
+        facts = f"  {wording.clock(event.seconds)}, {wording.rate(pace)}, {verified}"
+        if wording.columns(done + facts) + 2 > self.screen.columns:
+            facts = ""
+        tick = style.tick if event.failed == 0 else ""
+        self.say(tick + style.bold(done) + style.dim(facts))
+
+
+class Lines(Human):
+    """Plain lines, one every few seconds while bytes move."""
+
+    def __init__(self, screen: Screen, scene: Scene) -> None:
+        super().__init__(screen, scene)
+        self._next = 0.0
+
+    def status(self, text: str | None) -> None:
+        """Say it once."""
+        if text is not None:
+            self.say(text)
+
+    def resumed(self) -> None:
+        """Say it: the last line said the contrary."""
+        self.say("moving again")
+
+    def tick(self, now: float) -> None:
+        """Write the line that is due."""
+        super().tick(now)
+        if not self.tally.started or self.tally.stalled is not None or self.screen.outlet.behind:
+            return
+        if not self._next:
+            self._next = now + LINE_EVERY
+        elif now >= self._next:
+            self._next = now + LINE_EVERY
+            self.say("  ".join(progress_parts(self.tally)))
+
+
+def progress_parts(tally: Tally) -> list[str]:
+    """How far it is, as the words of a line."""
+    fraction = tally.fraction
+    parts = [] if fraction is None else [f"{int(fraction * 100)} %"]
+    if tally.total is None:
+        parts.append(wording.size(tally.done))
+    else:
+        more = "" if tally.complete else " so far"
+        parts.append(f"{wording.size(tally.done)} of {wording.size(tally.total)}{more}")
+    parts.append(wording.rate(tally.rate))
+    if tally.finishing:
+        parts.append("finishing")
+    elif tally.left is not None:
+        parts.append(f"{wording.clock(tally.left)} left")
+    if tally.files:
+        parts.append(wording.count(tally.files, "file"))
+    return parts
+
+
+def failed_line(screen: Screen, event: EntryFailed) -> str:
+    """The line of an entry that did not cross."""
+    label = screen.style.yellow("skipped:")
+    return f"{label} {wording.name(event.path)}: {escaped(event.reason)}\n"
+
+
+def error_lines(screen: Screen, error: TransferError) -> str:
+    """What happened, whose hands it is in, what to type next."""
+    style = screen.style
+    interrupted = error.exit_code is ExitCode.INTERRUPTED
+    label, colour = ("stopped:", style.yellow) if interrupted else ("error:", style.red)
+    message = escaped(error.message)
+    if error.exit_code not in {ExitCode.USAGE, ExitCode.INTERRUPTED}:
+        message += f" ({HANDS[error.fault]})"
+    shown = colour(label) + wrapped(screen, f"{label} {message}").removeprefix(label)
+    for hint in error.hint.splitlines():
+        label = "hint:"
+        shown += style.bold(label) + wrapped(screen, f"{label} {escaped(hint)}").removeprefix(label)
+    return shown
+
+
+def wrapped(screen: Screen, text: str) -> str:
+    """``text`` as lines that break between words; one line where there is no terminal."""
+    if not screen.moves:
+        return text + "\n"
+    indent = " " * (text.index(": ") + 2 if ": " in text[:MAX_INDENT] else 0)
+    return (
+        textwrap.fill(
+            text,
+            max(screen.columns - 1, MAX_INDENT * 2),
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        + "\n"
+    )
