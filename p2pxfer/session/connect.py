@@ -1,7 +1,7 @@
 """From a code to an open channel: rendezvous, pairing, peer connection, in that order.
 
-Here the sealed mail of the room is wired to the handshake and then to the peer connection. What
-crosses the channel afterwards is not known here, and neither is a terminal.
+Here it is decided in which room the two sides meet, and what becomes of a code. What crosses the
+channel afterwards is not known, and neither is a terminal.
 """
 
 from __future__ import annotations
@@ -12,57 +12,42 @@ import importlib
 import os
 import secrets
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from p2pxfer import __version__
 from p2pxfer.errors import (
     CodeExpired,
-    IntegrityError,
     LocalFileError,
-    PairingError,
     PeerGone,
-    PeerMisbehaved,
     RendezvousError,
-    RendezvousMisbehaved,
     RoomBurnt,
-    RoomFull,
-    TransferError,
+    RoomRefused,
     UsageError,
-    VerificationRefused,
     WrongCode,
 )
 from p2pxfer.pairing import code as codes
-from p2pxfer.pairing.handshake import Handshake
 from p2pxfer.pairing.hello import Hello
-from p2pxfer.pairing.keys import Opener, Role, Sealer, SessionKeys
+from p2pxfer.pairing.keys import Role, SessionKeys
 from p2pxfer.progress import (
     CodeBurnt,
     CodeReady,
-    Connected,
     Note,
     Progress,
     Reconnecting,
     Waiting,
 )
 from p2pxfer.session.interaction import Interaction
+from p2pxfer.session.link import Link, connect
+from p2pxfer.session.pair import HANDSHAKE_TIMEOUT, VERIFY, Pairing
 
 if TYPE_CHECKING:
-    from p2pxfer.peer.channel import Channel
-    from p2pxfer.peer.connection import PeerConnection
     from p2pxfer.peer.servers import IceServer
     from p2pxfer.rendezvous.client import RendezvousClient, Room, RoomState
 
 FRESH_CODES: Final = 3  # after that many wrong guesses beyond the first code, somebody is guessing
-HANDSHAKE_TIMEOUT: Final = 30.0  # seconds from the peer's first mail to its confirmation
 SEAT_RETRY: Final = 2.0  # seconds until a room that holds a dead run's seat is tried again
-MAIL_GRACE: Final = 2.0  # seconds that a channel may still take to open without mail
-SIGNALS: Final = "signals"  # label of the keys that seal offer, answer and candidates
-VERIFY: Final = "verify"  # the capability of a side whose human wants to compare words
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,49 +65,6 @@ class Network:
     ice_servers: tuple[IceServer, ...] = ()
     relay_only: bool = False
     timeout: float = 60.0
-
-
-class Link:
-    """Two paired machines and the open channel between them.
-
-    Attributes:
-        channel: to the other side.
-        keys: what both sides share.
-    """
-
-    def __init__(
-        self,
-        channel: Channel,
-        keys: SessionKeys,
-        *,
-        connection: PeerConnection,
-        room: Room,
-        mail: list[asyncio.Task[None]],
-        held: contextlib.AsyncExitStack,
-    ) -> None:
-        self.channel = channel
-        self.keys = keys
-        self._connection = connection
-        self._room = room
-        self._mail = mail
-        self._held = held
-        self._leaving: asyncio.Task[None] | None = None
-
-    def settled(self) -> None:
-        """The other side has spoken over the channel: the room has served its purpose."""
-        if self._leaving is None:
-            self._leaving = asyncio.create_task(self._leave())
-
-    async def close(self) -> None:
-        """Close the channel, which the other side learns, and leave the room."""
-        self.settled()
-        assert self._leaving is not None
-        await asyncio.gather(self._connection.close(), self._leaving)
-
-    async def _leave(self) -> None:
-        await _end(self._mail)
-        await self._room.close()
-        await self._held.aclose()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,9 +101,9 @@ class Connector:
     ) -> None:
         self._network = network
         self._progress = progress
-        self._interaction = interaction
         capabilities = frozenset({VERIFY}) if verify else frozenset()
-        self._hello = Hello(capabilities=capabilities, agent=f"p2pxfer/{__version__}")
+        hello = Hello(capabilities=capabilities, agent=f"p2pxfer/{__version__}")
+        self._pairing = Pairing(hello, progress, interaction)
         self._warmth: asyncio.Task[None] | None = None
         self._asked: asyncio.Task[tuple[IceServer, ...]] | None = None
 
@@ -183,7 +125,7 @@ class Connector:
                 code = codes.draw(room.nameplate, sending.words)
                 self._announce(str(code), sending, min(sending.wait, room.expires_in))
                 try:
-                    keys = await self._pair(room, Role.A, code.password(), sending.wait)
+                    keys = await self._pairing.pair(room, Role.A, code.password(), sending.wait)
                 except WrongCode:
                     self._progress.emit(CodeBurnt(str(code), left))
                     continue
@@ -211,7 +153,7 @@ class Connector:
                 room = await client.join(code.nameplate)
             except RoomBurnt as error:
                 raise WrongCode(error.message) from error
-            keys = await self._pair(room, Role.B, code.password(), HANDSHAKE_TIMEOUT)
+            keys = await self._pairing.pair(room, Role.B, code.password(), HANDSHAKE_TIMEOUT)
             return await self._connect(room, keys, held)
 
     def warm(self) -> None:
@@ -269,64 +211,13 @@ class Connector:
                 left = deadline - time.monotonic()
                 try:
                     room = await client.open(name, left)
-                    keys = await self._pair(room, role, chosen.password(), left)
-                except (PeerGone, RoomFull) as error:  # a run that died may still hold its place
+                    keys = await self._pairing.pair(room, role, chosen.password(), left)
+                except (PeerGone, RoomRefused) as error:  # a run that died may still have its place
                     if isinstance(error, CodeExpired) or deadline - time.monotonic() < SEAT_RETRY:
                         raise
                     await asyncio.sleep(SEAT_RETRY)
                     continue
                 return await self._connect(room, keys, held)
-
-    async def _pair(self, room: Room, role: Role, password: bytes, wait: float) -> SessionKeys:
-        """Agree on keys over the room's mail. The room is left, or burnt, where that fails.
-
-        Raises:
-            WrongCode: a guess at the code was spent, and nobody proved to know it.
-            CodeExpired: the other side did not come within ``wait`` seconds.
-        """
-        handshake = Handshake(role, password, self._hello)
-        try:
-            for mail in handshake.start():
-                await room.send(mail)
-            first = await _within(wait, room.receive(), CodeExpired("nobody came for the code"))
-            self.warm()
-            await self._converse(room, handshake, first)
-            assert handshake.keys is not None
-            await self._verify(handshake.keys)
-        except RoomBurnt as error:
-            raise WrongCode("the other side has another code") from error
-        except (PairingError, PeerMisbehaved, RendezvousMisbehaved) as error:
-            await room.burn()
-            if handshake.guess_spent and role is Role.A:
-                raise WrongCode("somebody used the code, and did not know it") from error
-            raise
-        except PeerGone as error:
-            await room.close()
-            if handshake.guess_spent and role is Role.A and handshake.keys is None:
-                raise WrongCode("somebody used the code, and left") from error
-            raise
-        except BaseException:
-            await room.close()
-            raise
-        return handshake.keys
-
-    async def _converse(self, room: Room, handshake: Handshake, first: bytes) -> None:
-        silent = PeerGone("the other side stopped in the middle of pairing")
-        mail = first
-        while True:
-            for answer in handshake.receive(mail):
-                await room.send(answer)
-            if handshake.keys is not None:
-                return
-            mail = await _within(HANDSHAKE_TIMEOUT, room.receive(), silent)
-
-    async def _verify(self, keys: SessionKeys) -> None:
-        """Have a human compare, if either side wants that."""
-        if VERIFY not in self._hello.capabilities | keys.peer.capabilities:
-            return
-        self._progress.emit(Waiting("verify"))
-        if not await self._interaction.verify(keys.verifier_words()):
-            raise VerificationRefused("the words on the two screens were not confirmed")
 
     async def _connect(
         self, room: Room, keys: SessionKeys, held: contextlib.AsyncExitStack
@@ -337,76 +228,15 @@ class Connector:
         assert self._warmth is not None
         assert self._asked is not None
         servers, _ = await asyncio.gather(self._asked, self._warmth)
-        from p2pxfer.peer.connection import PeerConnection  # noqa: PLC0415  # warmed up just now
-
-        outgoing: asyncio.Queue[bytes] = asyncio.Queue()
-        connection = PeerConnection(
-            offerer=keys.role is Role.A,
-            ice_servers=servers,
+        return await connect(
+            room,
+            keys,
+            servers=servers,
             relay_only=self._network.relay_only,
-            signal=outgoing.put_nowait,
-            on_state=lambda state: self._progress.emit(Note(f"connection: {state}", detail=True)),
+            timeout=self._network.timeout,
+            progress=self._progress,
+            held=held,
         )
-        mail = [
-            asyncio.create_task(_post(room, keys.sealer(SIGNALS), outgoing)),
-            asyncio.create_task(_fetch(room, keys.opener(SIGNALS), connection)),
-        ]
-        try:
-            channel = await self._open(connection, mail)
-        except BaseException:
-            await _end(mail)
-            await connection.close()
-            await room.close()
-            raise
-        path = connection.path()
-        self._progress.emit(Connected(path.kind, path.local, path.remote, path.rtt_ms))
-        return Link(channel, keys, connection=connection, room=room, mail=mail, held=held.pop_all())
-
-    async def _open(self, connection: PeerConnection, mail: list[asyncio.Task[None]]) -> Channel:
-        """Wait for the channel, unless the mail that it depends on fails first."""
-        await connection.start()
-        opening = asyncio.create_task(connection.open(self._network.timeout))
-        try:
-            done, _ = await asyncio.wait({opening, *mail}, return_when=asyncio.FIRST_COMPLETED)
-            if opening not in done:
-                await asyncio.wait({opening}, timeout=MAIL_GRACE)
-                failed = next(task for task in mail if task in done)
-                if not opening.done():
-                    await failed
-            return await opening
-        finally:
-            if not opening.done():
-                opening.cancel()
-                await asyncio.gather(opening, return_exceptions=True)
-
-
-async def _post(room: Room, sealer: Sealer, outgoing: asyncio.Queue[bytes]) -> None:
-    while True:
-        await room.send(sealer.seal(await outgoing.get()))
-
-
-async def _fetch(room: Room, opener: Opener, connection: PeerConnection) -> None:
-    while True:
-        sealed = await room.receive()
-        try:
-            body = opener.open(sealed)
-        except IntegrityError as error:
-            raise RendezvousMisbehaved(error.message) from error
-        await connection.receive(body)
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _within(seconds: float, awaitable: Awaitable[Value], otherwise: TransferError) -> Value:
-    try:
-        async with asyncio.timeout(seconds):
-            return await awaitable
-    except TimeoutError:
-        raise otherwise from None
 
 
 def _load_peer() -> None:

@@ -32,7 +32,7 @@ from p2pxfer.transfer.outbox import Outbox
 
 if TYPE_CHECKING:
     from p2pxfer.peer.channel import Channel
-    from p2pxfer.session.connect import Link
+    from p2pxfer.session.link import Link
 
 OUTGOING_LIMIT: Final = 1024 * 1024  # bytes packed ahead of the channel
 FAREWELL: Final = 3.0  # seconds that the last words may take

@@ -32,9 +32,10 @@ from p2pxfer.progress import (
     TextReceived,
     Waiting,
 )
-from p2pxfer.session.connect import Connector, Link, Network
+from p2pxfer.session.connect import Connector, Network
 from p2pxfer.session.exchange import Exchange
 from p2pxfer.session.interaction import NAMES_SHOWN, Interaction, OfferView, Unattended
+from p2pxfer.session.link import Link
 from p2pxfer.session.sinks import (
     Arrived,
     ByteWriter,

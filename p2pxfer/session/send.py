@@ -29,7 +29,7 @@ from p2pxfer.progress import (
     Offered,
     Progress,
 )
-from p2pxfer.session.connect import Connector, Link, Network, Sending
+from p2pxfer.session.connect import Connector, Network, Sending
 from p2pxfer.session.exchange import Exchange
 from p2pxfer.session.feed import (
     AsyncReader,
@@ -43,6 +43,7 @@ from p2pxfer.session.feed import (
     TextFeed,
 )
 from p2pxfer.session.interaction import Interaction, Unattended
+from p2pxfer.session.link import Link
 from p2pxfer.session.summary import RECEIPT, Summary, Tally
 from p2pxfer.transfer.actions import CloseFile, NeedRoot, OpenFile, SendBlock, Settled, Walk
 from p2pxfer.transfer.messages import ID_SIZE, MAX_LABEL, Activity, Block, Offer, Receipt

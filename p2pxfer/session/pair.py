@@ -1,0 +1,110 @@
+"""Pairing over a room's mail: from a password to `SessionKeys`, one guess a room.
+
+Wires the sans-IO handshake to a room, and a human to the verifier words. Which rooms and codes
+there are is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from p2pxfer.errors import (
+    CodeExpired,
+    PairingError,
+    PeerGone,
+    PeerMisbehaved,
+    RendezvousMisbehaved,
+    RoomBurnt,
+    TransferError,
+    VerificationRefused,
+    WrongCode,
+)
+from p2pxfer.pairing.handshake import Handshake
+from p2pxfer.pairing.hello import Hello
+from p2pxfer.pairing.keys import Role, SessionKeys
+from p2pxfer.progress import Progress, Waiting
+from p2pxfer.session.interaction import Interaction
+
+if TYPE_CHECKING:
+    from p2pxfer.rendezvous.client import Room
+
+HANDSHAKE_TIMEOUT: Final = 30.0  # seconds from the peer's first mail to its confirmation
+VERIFY: Final = "verify"  # the capability of a side whose human wants to compare words
+
+Value = TypeVar("Value")
+
+
+class Pairing:
+    """Pairs over one room after another.
+
+    Args:
+        hello: what this side says of itself.
+        progress: told when a human is waited for.
+        interaction: compares words.
+    """
+
+    def __init__(self, hello: Hello, progress: Progress, interaction: Interaction) -> None:
+        self._hello = hello
+        self._progress = progress
+        self._interaction = interaction
+
+    async def pair(self, room: Room, role: Role, password: bytes, wait: float) -> SessionKeys:
+        """Agree on keys over the room's mail. The room is left, or burnt, where that fails.
+
+        Raises:
+            WrongCode: a guess at the code was spent, and nobody proved to know it.
+            CodeExpired: the other side did not come within ``wait`` seconds.
+        """
+        handshake = Handshake(role, password, self._hello)
+        try:
+            for mail in handshake.start():
+                await room.send(mail)
+            first = await within(wait, room.receive(), CodeExpired("nobody came for the code"))
+            await self._converse(room, handshake, first)
+            assert handshake.keys is not None
+            await self._verify(handshake.keys)
+        except RoomBurnt as error:
+            raise WrongCode("the other side has another code") from error
+        except (PairingError, PeerMisbehaved, RendezvousMisbehaved) as error:
+            await room.burn()
+            if handshake.guess_spent and role is Role.A:
+                raise WrongCode("somebody used the code, and did not know it") from error
+            raise
+        except PeerGone as error:
+            await room.close()
+            if handshake.guess_spent and role is Role.A and handshake.keys is None:
+                raise WrongCode("somebody used the code, and left") from error
+            raise
+        except BaseException:
+            await room.close()
+            raise
+        return handshake.keys
+
+    async def _converse(self, room: Room, handshake: Handshake, first: bytes) -> None:
+        silent = PeerGone("the other side stopped in the middle of pairing")
+        mail = first
+        while True:
+            for answer in handshake.receive(mail):
+                await room.send(answer)
+            if handshake.keys is not None:
+                return
+            mail = await within(HANDSHAKE_TIMEOUT, room.receive(), silent)
+
+    async def _verify(self, keys: SessionKeys) -> None:
+        """Have a human compare, if either side wants that."""
+        if VERIFY not in self._hello.capabilities | keys.peer.capabilities:
+            return
+        self._progress.emit(Waiting("verify"))
+        if not await self._interaction.verify(keys.verifier_words()):
+            raise VerificationRefused("the words on the two screens were not confirmed")
+
+
+async def within(seconds: float, awaitable: Awaitable[Value], otherwise: TransferError) -> Value:
+    """What ``awaitable`` gives, or ``otherwise`` raised if it takes longer than ``seconds``."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    except TimeoutError:
+        raise otherwise from None
