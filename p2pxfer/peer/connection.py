@@ -1,8 +1,8 @@
 """One connection to the peer: descriptions and candidates in, a `Channel` out.
 
-It never signals by itself: bodies go out through a callback and come in through `receive`; sealing
-and mailing them is somebody else's work. Importing this module imports aiortc, which takes a third
-of a second: do it in a worker thread, once whatever is urgent has been shown.
+It never signals by itself: bodies go out through a callback and come in through `receive`.
+Importing this module imports aiortc, which takes half a second: do it in a worker thread, once
+whatever is urgent has been shown.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class PeerConnection:
 
     Args:
         offerer: whether this side makes the offer; exactly one side does.
-        ice_servers: STUN and TURN servers; none are used by default.
+        ice_servers: STUN and TURN servers.
         relay_only: use and tell nothing but addresses on TURN servers.
         signal: called with each body for the peer, in order; it must not raise.
         on_state: called with ``connecting``, ``connected``, ``disconnected`` (was connected, the
@@ -139,9 +139,11 @@ class PeerConnection:
                 if self._round_trip is not None:
                     await asyncio.wait({self._round_trip}, timeout=0.2)
         except TimeoutError:
-            if not self._opened.done():
-                raise self._too_slow(timeout) from None
-            channel = self._opened.result()
+            if self._opened.done():
+                return self._opened.result()
+            if self._peer is not None and self._peer.iceConnectionState == "completed":
+                raise diagnosis.silent_channel(timeout) from None
+            raise self._no_path(f"was found in {timeout:g} s") from None
         return channel
 
     def path(self) -> PathInfo:
@@ -160,8 +162,6 @@ class PeerConnection:
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
-
-    # Setting up
 
     async def _build(self, offer: Description | None) -> None:
         """Make aiortc's connection; with its own gathering only if ours can't be put under it."""
@@ -253,9 +253,6 @@ class PeerConnection:
         ):
             message = f"an {remote.type} out of turn"
             raise PeerMisbehaved(message)
-        if self._local is not None and remote.mid != self._local.mid:
-            message = "an answer to another offer"
-            raise PeerMisbehaved(message)
         self._candidates.count(len(remote.candidates))
         if self._offerer:
             assert self._peer is not None
@@ -289,20 +286,20 @@ class PeerConnection:
         self._channel_opened()
 
     def _channel_opened(self) -> None:
-        if self._opened is not None and not self._opened.done() and self._channel is not None:
+        assert self._channel is not None
+        if self._opened is not None and not self._opened.done():
             self._report("connected")
             self._opened.set_result(self._channel)
 
     def _channel_closed(self) -> None:
         lost = self._peer is not None and self._peer.iceConnectionState == "failed"
         self._report("disconnected" if lost else "closed")
-        if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(PeerGone("the other side closed the connection"))
+        self._fail(PeerGone("the other side closed the connection"))
 
     def _ice_changed(self) -> None:
         assert self._peer is not None
-        if self._peer.iceConnectionState == "completed" and self._agent is not None:
-            self._round_trip = self._spawn(self._measure(self._agent))
+        if self._peer.iceConnectionState == "completed":
+            self._round_trip = self._spawn(self._measure())
 
     def _state_changed(self) -> None:
         peer, opened = self._peer, self._opened
@@ -322,8 +319,8 @@ class PeerConnection:
             assert peer.sctp is not None
             self._fail(diagnosis.handshake_failed(encrypted=peer.sctp.transport.encrypted))
 
-    async def _measure(self, agent: ice.Agent) -> None:
-        seconds = await agent.round_trip()
+    async def _measure(self) -> None:
+        seconds = await self._agent.round_trip() if self._agent is not None else None
         self._rtt = None if seconds is None else round(seconds * 1000, 2)
 
     # Ends
@@ -354,11 +351,6 @@ class PeerConnection:
             self._opened.set_exception(error)
         elif self._channel is not None and isinstance(error, PeerMisbehaved):
             self._channel.misbehaved(error.message)
-
-    def _too_slow(self, seconds: float) -> ConnectionFailed:
-        if self._peer is not None and self._peer.iceConnectionState == "completed":
-            return diagnosis.silent_channel(seconds)
-        return self._no_path(f"was found in {seconds:g} s")
 
     def _no_path(self, how: str) -> ConnectionFailed:
         if self._agent is not None:

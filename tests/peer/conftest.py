@@ -65,6 +65,7 @@ async def joined(
     """Two started ends whose mail passes ``tap``; everything is closed and checked in the end."""
     options = {"ice_servers": (), "relay_only": False, "loopback": True, **both}
     before = asyncio.all_tasks()
+    files = len(os.listdir("/dev/fd"))
     mail: dict[str, asyncio.Queue[bytes]] = {"a": asyncio.Queue(), "b": asyncio.Queue()}
     sent: dict[str, list[bytes]] = {"a": [], "b": []}
     states: dict[str, list[str]] = {"a": [], "b": []}
@@ -105,6 +106,7 @@ async def joined(
         if left:  # a turn of the loop is allowed to those that are about to end
             _, left = await asyncio.wait(left, timeout=0.2)
         assert not left
+        assert len(os.listdir("/dev/fd")) <= files
 
 
 class StockEnd:
