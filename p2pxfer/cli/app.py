@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from p2pxfer import __version__
-from p2pxfer.cli.manual import EXIT_CODES, OVERVIEW, GroupedCommand
+from p2pxfer.cli.manual import EXIT_CODES, OVERVIEW, GroupedCommand, Overview
 from p2pxfer.cli.receive import receive
 from p2pxfer.cli.send import send
 from p2pxfer.cli.serve import serve
@@ -25,6 +25,7 @@ LAST_MOMENT = 0.2  # seconds that a worker thread has to end by itself
 
 app = typer.Typer(
     name="p2pxfer",
+    cls=Overview,
     help=OVERVIEW,
     epilog=EXIT_CODES,
     rich_markup_mode=None,

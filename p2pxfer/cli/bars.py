@@ -144,7 +144,7 @@ class Bars(Human):
         ahead = self._ahead(now)
         if width >= WIDE:
             amount = f"{wording.size(tally.done):>7} of {wording.size(tally.total or 0):<7}"
-            files = wording.count(tally.files, "file")
+            files = wording.count(tally.files, "file") if tally.files else ""
             return f"{share}  {amount}  {speed}  {ahead:<11}  {files:>8}"
         if width >= MIDDLE:
             return f"{share}  {speed}  {ahead:<11}"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+
+from p2pxfer.identity.config import config_path
 
 OVERVIEW = """\
 Send files, folders and streams straight from one machine to another.
@@ -34,6 +36,17 @@ Exit codes:
 
 PLAIN = "Options"
 COLUMN = 30  # columns of an option and its value
+
+
+class Overview(TyperGroup):
+    """The list of commands, and under it the exit codes and where the configuration is."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write what stands under the commands."""
+        super().format_epilog(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"\b\nConfiguration:\n    {config_path()}")
 
 
 class GroupedCommand(TyperCommand):
