@@ -16,11 +16,16 @@ PathKind = Literal["direct", "relay"]
 
 @dataclass(frozen=True, slots=True)
 class CodeReady:
-    """The code to type on the other side. ``lives`` is in seconds."""
+    """The code to type on the other side. ``lives`` is in seconds.
+
+    ``located`` are longer forms of the code, with an address of this machine, where the two sides
+    meet at none but this; empty where they meet at a rendezvous.
+    """
 
     code: str
     url: str
     lives: float
+    located: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

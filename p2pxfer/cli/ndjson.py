@@ -108,9 +108,10 @@ class Ndjson(Renderer):
 
 def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C901, PLR0911, PLR0912  # one case an event
     match event:
-        case CodeReady(code, url, lives):
+        case CodeReady(code, url, lives, located):
             shown = None if code_known else code  # one that both sides keep is a lasting secret
-            return {"event": "code", "code": shown, "url": url, "lives": lives}
+            more = {"located": located} if located else {}
+            return {"event": "code", "code": shown, "url": url, "lives": lives, **more}
         case CodeBurnt(code, left):
             return {"event": "burnt", "code": code, "left": left}
         case Waiting(on):

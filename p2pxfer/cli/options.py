@@ -49,6 +49,14 @@ RendezvousFlag = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+LanFlag = Annotated[
+    bool,
+    typer.Option(
+        "--lan",
+        help="Meet on this network, without a rendezvous, as is done when none is known.",
+        rich_help_panel=NETWORK,
+    ),
+]
 IceServerFlag = Annotated[
     list[str] | None,
     typer.Option(
@@ -176,27 +184,24 @@ class NetworkFlags:
     ice_servers: tuple[str, ...]
     ice_credentials_file: Path | None
     relay_only: bool
+    lan: bool = False
 
-    def url(self, config: Config, command: str) -> str:
-        """The rendezvous: flag, environment, configuration.
+    def url(self, config: Config) -> str | None:
+        """The rendezvous: flag, environment, configuration; None to meet on this network.
 
         Raises:
-            UsageError: none of them names one; the hint says what to type.
+            UsageError: the flags contradict each other.
         """
-        url = self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE) or config.rendezvous
-        if url:
-            return url
-        raise UsageError(
-            "no rendezvous is known, so the two sides have nowhere to meet",
-            f"type: p2pxfer {command} --rendezvous URL …, with the same URL on both sides\n"
-            f'or set {RENDEZVOUS_VARIABLE}, or write rendezvous = "URL" into {config_path()}\n'
-            "to run one, on a machine that both sides reach, type: p2pxfer serve",
-        )
+        if self.lan:
+            if self.rendezvous:
+                raise UsageError("--lan and --rendezvous exclude each other", "leave one out")
+            return None
+        return self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE) or config.rendezvous
 
     def join(self, config: Config) -> str:
         """The command for the other side; it names the rendezvous unless both have it set up."""
         url = self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE)
-        if url and url != config.rendezvous:
+        if not self.lan and url and url != config.rendezvous:
             return f"p2pxfer receive -r {url}"
         return "p2pxfer receive"
 

@@ -18,6 +18,7 @@ from p2pxfer.cli.options import (
     IceCredentialsFlag,
     IceServerFlag,
     JsonFlag,
+    LanFlag,
     NetworkFlags,
     OutputFlags,
     QuietFlag,
@@ -121,6 +122,7 @@ def receive(
     wait: WaitFlag = "1h",
     verify: VerifyFlag = False,
     rendezvous: RendezvousFlag = None,
+    lan: LanFlag = False,
     ice_server: IceServerFlag = None,
     ice_credentials_file: IceCredentialsFlag = None,
     relay_only: RelayOnlyFlag = False,
@@ -150,6 +152,7 @@ def receive(
         verify=verify,
         network=NetworkFlags(
             rendezvous=rendezvous,
+            lan=lan,
             ice_servers=tuple(ice_server or ()),
             ice_credentials_file=ice_credentials_file,
             relay_only=relay_only,
@@ -220,7 +223,7 @@ class Order:
         if output != STDOUT:
             renderer.scene = replace(renderer.scene, destination=str(output or ""))
         network = Network(
-            rendezvous=self.network.url(config, "receive"),
+            rendezvous=self.network.url(config),
             ice_servers=self.network.servers(config),
             relay_only=self.network.relays(config),
         )
@@ -284,6 +287,6 @@ def checked(text: str) -> None:
     Raises:
         InvalidCode: why not.
     """
-    from p2pxfer.pairing.code import read
+    from p2pxfer.pairing.code import read, split
 
-    read(text)
+    read(split(text)[0])

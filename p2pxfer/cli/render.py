@@ -59,6 +59,7 @@ HANDS = {
 }
 WAITING = {
     "peer": "Waiting for the other side",
+    "network": "Looking on this network",
     "accept": "Waiting for the other side to accept",
     "verify": "Waiting for the other side to compare the words",
 }
@@ -252,6 +253,16 @@ class Human(Quiet):
             shown += "\n" + drawn(event.code, style)
         lives = wording.duration(event.lives)
         self.screen.write(f"\n{shown}\n  {style.dim(f'It works once, within {lives}.')}\n\n")
+        if event.located:
+            self._this_network_only(event.located)
+
+    def _this_network_only(self, located: tuple[str, ...]) -> None:
+        style = self.screen.style
+        self.screen.write(
+            "  Only machines on this network can use it. One that does not find this one types\n\n"
+            + "".join(f"    {style.bold(f'p2pxfer receive {escaped(form)}')}\n" for form in located)
+            + "\n  For a machine elsewhere, stop, and type p2pxfer send --rendezvous URL\n\n"
+        )
 
     def _waiting(self, on: str) -> None:
         if on == "accept" and not self.scene.sending:

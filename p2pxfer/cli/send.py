@@ -19,6 +19,7 @@ from p2pxfer.cli.options import (
     IceCredentialsFlag,
     IceServerFlag,
     JsonFlag,
+    LanFlag,
     NetworkFlags,
     OutputFlags,
     QuietFlag,
@@ -145,6 +146,7 @@ def send(
         typer.Option("--qr", help="Show the code as a QR code, too.", rich_help_panel=CODE),
     ] = False,
     rendezvous: RendezvousFlag = None,
+    lan: LanFlag = False,
     ice_server: IceServerFlag = None,
     ice_credentials_file: IceCredentialsFlag = None,
     relay_only: RelayOnlyFlag = False,
@@ -176,6 +178,7 @@ def send(
         verify=verify,
         network=NetworkFlags(
             rendezvous=rendezvous,
+            lan=lan,
             ice_servers=tuple(ice_server or ()),
             ice_credentials_file=ice_credentials_file,
             relay_only=relay_only,
@@ -279,7 +282,7 @@ class Order:
         await send_session(
             () if self.streams else self.paths,
             network=Network(
-                rendezvous=self.network.url(config, "send"),
+                rendezvous=self.network.url(config),
                 ice_servers=self.network.servers(config),
                 relay_only=self.network.relays(config),
             ),

@@ -120,6 +120,23 @@ def read(text: str) -> Code | ChosenCode:
     return parse(text) if _is_drawn(_tokens(text)) else chosen(text)
 
 
+def split(text: str) -> tuple[str, str | None]:
+    """The code in ``text``, and the place to meet at that comes with it, if one does.
+
+    ``412-orbit-lamp@192.168.1.5:8765`` and ``http://192.168.1.5:8765/#412-orbit-lamp`` have both.
+    Only a drawn code has a place: one of the user's own may hold any character. Whether the place
+    is one is not looked at.
+    """
+    text = text.strip()
+    code, at, place = text.partition("@")
+    if at and _is_drawn(_tokens(code)):
+        return code.rstrip(), place.lstrip()
+    place, mark, code = text.partition("#")
+    if mark and "://" in place and _is_drawn(_tokens(code)):
+        return code, place
+    return text, None
+
+
 def parse(text: str) -> Code:
     """The drawn code that a person typed as ``text``.
 
@@ -184,7 +201,7 @@ def chosen(text: str) -> ChosenCode:
     if len(text) > MAX_CHOSEN:
         raise InvalidCode(f"a code has at most {MAX_CHOSEN} characters", _OWN_HINT)
     tokens = _tokens(text)
-    if _is_drawn(tokens):
+    if _is_drawn(tokens) or split(text)[1] is not None:
         raise InvalidCode(
             "a code of your own can't be a number and words: it looks like a drawn one", _OWN_HINT
         )

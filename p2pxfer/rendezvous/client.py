@@ -53,6 +53,7 @@ class RendezvousClient:
         *,
         on_state: Callable[[RoomState], None] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        direct: bool = False,
         deadline: float = DEADLINE,
         patience: float = PATIENCE,
         heartbeat: float = HEARTBEAT,
@@ -65,6 +66,7 @@ class RendezvousClient:
                 (``connected``), and when a third side was refused (``crowded``). Called in the
                 event loop; must return at once and never raise.
             ssl_context: which certificates to trust; the system's if None.
+            direct: go past the proxies, which know no way to a machine on this network.
             deadline: seconds for each first answer.
             patience: seconds without a connection after which a room is given up.
             heartbeat: seconds between pings.
@@ -75,6 +77,7 @@ class RendezvousClient:
         self.url = address.parse(url)
         self._on_state = on_state
         self._ssl_context = ssl_context
+        self._direct = direct or address.is_loopback(urlsplit(self.url).hostname or "")
         self._deadline = deadline
         self._patience = patience
         self._heartbeat = heartbeat
@@ -82,11 +85,10 @@ class RendezvousClient:
         self._rooms: list[Room] = []
 
     async def __aenter__(self) -> Self:
-        host = urlsplit(self.url).hostname or ""
         tracing = aiohttp.TraceConfig()
         tracing.on_request_redirect.append(_refuse_redirect)
         self._session = aiohttp.ClientSession(
-            trust_env=not address.is_loopback(host),
+            trust_env=not self._direct,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "p2pxfer", "Accept-Encoding": "identity"},
             auto_decompress=False,

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final, TypeVar
 VERSION: Final = 1
 TOKEN_SIZE: Final = 16  # bytes; 128 random bits name one side of one room
 NAME_SIZE: Final = 32  # bytes of a room's name, where it has no nameplate
+LAN_NAMEPLATES: Final = (100, 999)  # first and last: announced by mDNS, never drawn elsewhere
 MAX_NAMEPLATE: Final = 999_999_999
 MAX_BODY: Final = 64 * 1024  # bytes of one piece of mail
 MAX_MESSAGE: Final = 1 + 4 + MAX_BODY

@@ -38,6 +38,7 @@ from p2pxfer.progress import (
     Reconnecting,
     Waiting,
 )
+from p2pxfer.session import lan
 from p2pxfer.session.interaction import Interaction
 from p2pxfer.session.link import Link, connect
 from p2pxfer.session.pair import HANDSHAKE_TIMEOUT, VERIFY, Pairing
@@ -55,13 +56,16 @@ class Network:
     """How the two sides find one another.
 
     Attributes:
-        rendezvous: its URL, ``https://…``, ``http://…`` or ``host:port``.
+        rendezvous: its URL, ``https://…``, ``http://…`` or ``host:port``; None to meet on this
+            network, where the sender runs a rendezvous of its own.
+        lan: meet on this network, whether or not a rendezvous is known.
         ice_servers: STUN and TURN servers, beside those that the rendezvous offers.
         relay_only: use TURN only, so that the peer never learns this machine's addresses.
         timeout: seconds that the peers may take to find a path once they share a key.
     """
 
-    rendezvous: str
+    rendezvous: str | None = None
+    lan: bool = False
     ice_servers: tuple[IceServer, ...] = ()
     relay_only: bool = False
     timeout: float = 60.0
@@ -100,6 +104,9 @@ class Connector:
         interaction: Interaction,
     ) -> None:
         self._network = network
+        self._rendezvous = None if network.lan else network.rendezvous
+        self._direct = False  # the rendezvous is on this network, where no proxy leads
+        self._host: lan.Host | None = None
         self._progress = progress
         capabilities = frozenset({VERIFY}) if verify else frozenset()
         hello = Hello(capabilities=capabilities, agent=f"p2pxfer/{__version__}")
@@ -116,14 +123,24 @@ class Connector:
             PeerGone, ConnectionFailed, RendezvousError: as their names say.
         """
         if sending.chosen is not None:
-            return await self._meet(Role.A, codes.chosen(sending.chosen), sending.wait)
+            chosen = codes.chosen(sending.chosen)
+            self._require_rendezvous("a code of your own")
+            return await self._meet(Role.A, chosen, sending.wait)
+        early: codes.Code | None = None
+        if self._rendezvous is None:
+            early = await self._open_host(sending)
         async with contextlib.AsyncExitStack() as held:
             client = await self._enter(held)
             for left in range(FRESH_CODES, -1, -1):
                 room = await client.allocate(sending.wait)
                 assert room.nameplate is not None
-                code = codes.draw(room.nameplate, sending.words)
-                self._announce(str(code), sending, min(sending.wait, room.expires_in))
+                if early is not None and early.nameplate == room.nameplate:
+                    code, early = early, None
+                else:
+                    code = codes.draw(room.nameplate, sending.words)
+                    self._announce(str(code), sending, min(sending.wait, room.expires_in))
+                if self._host is not None:
+                    self._host.announce(room.nameplate)
                 try:
                     keys = await self._pairing.pair(room, Role.A, code.password(), sending.wait)
                 except WrongCode:
@@ -138,15 +155,29 @@ class Connector:
     async def join(self, text: str, wait: float) -> Link:
         """Find the sender that shows the code ``text``, and connect.
 
+        With the code may come where to meet, see `codes.split`. A number that is only used on
+        local networks is looked for on this one, also where a rendezvous is known.
+
         Raises:
             InvalidCode: ``text`` can't be a code; nothing was sent anywhere.
+            UsageError: no rendezvous is known, or several machines offer the code.
             WrongCode: the sender has another code; this one is used up.
             PeerGone, ConnectionFailed, RendezvousError: as their names say.
         """
+        text, place = codes.split(text)
         code = codes.read(text)
         if isinstance(code, codes.ChosenCode):
+            self._require_rendezvous("a code of your own")
             return await self._meet(Role.B, code, wait)
         self.warm()
+        if place is not None:
+            self._rendezvous = await lan.reach(place)
+            self._direct = lan.is_near(self._rendezvous)
+        elif lan.is_local(code.nameplate):
+            self._rendezvous = await lan.find(code.nameplate, self._progress)
+            self._direct = True
+        else:
+            self._require_rendezvous(f"a code with the number {code.nameplate}")
         async with contextlib.AsyncExitStack() as held:
             client = await self._enter(held)
             try:
@@ -156,6 +187,12 @@ class Connector:
             keys = await self._pairing.pair(room, Role.B, code.password(), HANDSHAKE_TIMEOUT)
             return await self._connect(room, keys, held)
 
+    async def close(self) -> None:
+        """Let nobody find this side any more. What is connected stays."""
+        if self._host is not None:
+            host, self._host = self._host, None
+            await host.close()
+
     def warm(self) -> None:
         """Begin to load what the peer connection needs, beside whatever else is going on."""
         if self._warmth is None:
@@ -164,7 +201,10 @@ class Connector:
     async def _enter(self, held: contextlib.AsyncExitStack) -> RendezvousClient:
         from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # heavy
 
-        client = RendezvousClient(self._network.rendezvous, on_state=self._tell_rendezvous)
+        assert self._rendezvous is not None
+        client = RendezvousClient(
+            self._rendezvous, direct=self._direct, on_state=self._tell_rendezvous
+        )
         await held.enter_async_context(client)
         self._asked = asyncio.create_task(self._ask(client))
         held.callback(self._asked.cancel)
@@ -196,9 +236,29 @@ class Connector:
     def _announce(self, code: str, sending: Sending, lives: float) -> None:
         if sending.code_out is not None:
             _write_code(sending.code_out, code)
-        url = f"{self._network.rendezvous.rstrip('/')}/#{code}"
-        self._progress.emit(CodeReady(code, url, lives))
+        if self._host is not None:
+            event = CodeReady(code, self._host.link(code), lives, self._host.located(code))
+        else:
+            event = CodeReady(code, f"{(self._rendezvous or '').rstrip('/')}/#{code}", lives)
+        self._progress.emit(event)
         self._progress.emit(Waiting("peer"))
+
+    async def _open_host(self, sending: Sending) -> codes.Code:
+        """Run a rendezvous for this network; its first code is shown before that takes time."""
+        self._host = lan.Host(self._progress)
+        self._rendezvous, self._direct = self._host.url, True
+        code = codes.draw(self._host.nameplate, sending.words)
+        self._announce(str(code), sending, sending.wait)
+        await self._host.open()
+        return code
+
+    def _require_rendezvous(self, what: str) -> None:
+        if self._rendezvous is None:
+            raise UsageError(
+                f"{what} needs a rendezvous, and none is known",
+                "type --rendezvous URL, with the same URL on both sides\n"
+                "to run one, on a machine that both sides reach, type: p2pxfer serve",
+            )
 
     async def _meet(self, role: Role, chosen: codes.ChosenCode, wait: float) -> Link:
         """Meet in the room that the chosen code names, whoever comes first."""

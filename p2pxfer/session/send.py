@@ -269,16 +269,19 @@ async def send(
         network, verify=verify, progress=progress, interaction=interaction or Unattended()
     )
     sending = Sending(chosen=code, words=words, wait=wait, code_out=code_out)
-    link = await connector.offer(sending)
     content = stream if text is None else text.encode()
     label = b"" if content else os.path.basename(os.fsencode(paths[0]).rstrip(b"/"))
     offer = Offer(secrets.token_bytes(ID_SIZE), kind, label[:MAX_LABEL])
     try:
-        return await _transfer(
-            link, offer, found=found, content=content, options=options, progress=progress
-        )
+        link = await connector.offer(sending)
+        try:
+            return await _transfer(
+                link, offer, found=found, content=content, options=options, progress=progress
+            )
+        finally:
+            await link.close()
     finally:
-        await link.close()
+        await connector.close()
 
 
 async def _transfer(

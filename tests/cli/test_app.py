@@ -110,10 +110,12 @@ def test_the_version_is_told():
         ("send x -r http://127.0.0.1:9 --wait soon", "not a time: soon"),
         ("send x -r http://127.0.0.1:9 --verify", "--verify needs a terminal"),
         ("send x --symlinks melt", "melt"),
-        ("send x", "no rendezvous is known"),
+        ("send x --code-out y --lan -r http://127.0.0.1:9", "exclude each other"),
+        ("send --text y --code aN8fm2Lq0ZxT7vKp3RwYc5Bd", "needs a rendezvous, and none is known"),
         ("send x --quiet --json", "--quiet goes with neither"),
         ("receive 7-orbit-lamp", "nobody is at a terminal"),
-        ("receive -y", "no rendezvous is known"),
+        ("receive -y 7-orbit-lamp", "needs a rendezvous, and none is known"),
+        ("receive -y 412-orbit-lamp@example.org:http", "the address of the rendezvous is none"),
         ("receive -y -r http://127.0.0.1:9", "no code was given"),
         ("receive -y 7-orbit-lamp --code-file x", "the code is given twice"),
         ("receive -y 7-orbit-lamp --existing ask", "--existing ask needs a terminal"),
@@ -138,7 +140,7 @@ def test_what_makes_no_sense_is_refused_with_a_hint(line, said, tmp_path):
 
 def test_an_error_is_an_event_under_json(tmp_path):
     """Standard error stays empty."""
-    done = p2pxfer("send", "x", "--json", HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
+    done = p2pxfer("send", "--json", HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
     error = json.loads(done.stdout)
     assert (error["event"], error["code"], error["name"]) == ("error", 2, "UsageError")
     assert done.stderr == ""

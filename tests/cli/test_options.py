@@ -38,24 +38,24 @@ def bare_environment(monkeypatch):
 
 def test_flag_before_environment_before_configuration(monkeypatch):
     """The order in which a rendezvous is looked for."""
-    assert flags().url(CONFIG, "send") == "https://config.example.org"
+    assert flags().url(CONFIG) == "https://config.example.org"
     monkeypatch.setenv("P2PXFER_RENDEZVOUS", "https://env.example.org")
-    assert flags().url(CONFIG, "send") == "https://env.example.org"
-    assert flags(rendezvous="https://flag").url(CONFIG, "send") == "https://flag"
+    assert flags().url(CONFIG) == "https://env.example.org"
+    assert flags(rendezvous="https://flag").url(CONFIG) == "https://flag"
 
 
-def test_without_a_rendezvous_the_error_says_what_to_type():
-    """All the ways to name one, and how to run one."""
-    with pytest.raises(UsageError) as refused:
-        flags().url(Config(), "receive")
-    for way in (
-        "p2pxfer receive --rendezvous URL",
-        "P2PXFER_RENDEZVOUS",
-        'rendezvous = "URL"',
-        "config.toml",
-        "p2pxfer serve",
-    ):
-        assert way in refused.value.hint
+def test_without_a_rendezvous_both_sides_meet_on_this_network(monkeypatch):
+    """Also where one is known, if that is asked for."""
+    assert flags().url(Config()) is None
+    monkeypatch.setenv("P2PXFER_RENDEZVOUS", "https://env.example.org")
+    assert flags(lan=True).url(CONFIG) is None
+    assert flags(lan=True).join(CONFIG) == "p2pxfer receive"
+
+
+def test_this_network_or_a_rendezvous():
+    """Both at once make no sense."""
+    with pytest.raises(UsageError, match="--lan and --rendezvous"):
+        flags(lan=True, rendezvous="https://x").url(Config())
 
 
 def test_the_other_side_is_told_the_rendezvous_unless_it_is_set_up():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,7 @@ from aiohttp import WSCloseCode, web
 
 from p2pxfer.rendezvous.config import IceServer, ServerConfig
 from p2pxfer.rendezvous.messages import MAX_LIFETIME, MAX_MESSAGE
+from p2pxfer.rendezvous.server import nameplates
 from p2pxfer.rendezvous.server.connection import Connection, Desk
 from p2pxfer.rendezvous.server.limits import Limits, Tally, network
 from p2pxfer.rendezvous.server.store import MemoryStore, Store
@@ -185,6 +187,8 @@ async def start(
     max_lifetime: float = MAX_CODE_LIFETIME,
     limits: Limits | None = None,
     store: Store | None = None,
+    listener: socket.socket | None = None,
+    tiers: nameplates.Tiers = nameplates.PUBLIC,
     heartbeat: float = HEARTBEAT,
     tick: float = _TICK,
 ) -> Running:
@@ -202,6 +206,8 @@ async def start(
         max_lifetime: see ``lifetime``.
         limits: for one address and in all.
         store: where rooms are kept, in memory by default; closed with the server.
+        listener: a bound socket to listen on instead of ``host`` and ``port``.
+        tiers: the nameplates that are drawn.
         heartbeat: seconds between WebSocket pings.
         tick: seconds between looks for rooms whose time is over.
 
@@ -211,7 +217,12 @@ async def start(
     store = store or MemoryStore()
     max_lifetime = min(max_lifetime, MAX_LIFETIME)
     desk = Desk(
-        store, limits or Limits(), min(lifetime, max_lifetime), max_lifetime, time.monotonic
+        store,
+        limits or Limits(),
+        min(lifetime, max_lifetime),
+        max_lifetime,
+        time.monotonic,
+        tiers,
     )
     config = ServerConfig(ice_servers=tuple(ice_servers), motd=motd)
     rendezvous = Rendezvous(desk, config, trust_proxy=trust_proxy, heartbeat=heartbeat)
@@ -220,7 +231,11 @@ async def start(
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, ssl_context=ssl_context)
+        site: web.BaseSite
+        if listener is not None:
+            site = web.SockSite(runner, listener, ssl_context=ssl_context)
+        else:
+            site = web.TCPSite(runner, host, port, ssl_context=ssl_context)
         await site.start()
     except BaseException:
         with contextlib.suppress(Exception):

@@ -54,6 +54,7 @@ class Desk:
         lifetime: seconds that a room waits for its second side if the client does not say.
         max_lifetime: and at most.
         now: the clock, in seconds.
+        tiers: the nameplates that are drawn.
     """
 
     store: Store
@@ -61,6 +62,7 @@ class Desk:
     lifetime: float
     max_lifetime: float
     now: Callable[[], float]
+    tiers: nameplates.Tiers = nameplates.PUBLIC
     allocations: Budget = field(init=False)
     failed_joins: Budget = field(init=False)
 
@@ -90,7 +92,7 @@ class Desk:
     async def _allocate(self, message: Allocate, address: str) -> tuple[RoomKey, Seat]:
         await self._may_create(address)
         for _ in range(_ATTEMPTS):
-            key = nameplates.draw(await self.store.nameplates(), secrets.randbelow)
+            key = nameplates.draw(await self.store.nameplates(), secrets.randbelow, self.tiers)
             if key is None:
                 break
             seat = await self.store.update(key, partial(self._take, key, message))

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
-# First and last of each tier. LAN rooms announced by mDNS use what lies between the first two.
-_TIERS: Final = (
+Tiers = tuple[tuple[int, int], ...]  # first and last of each
+
+# LAN rooms have what lies between the first two.
+PUBLIC: Final[Tiers] = (
     (1, 99),
     (1_000, 9_999),
     (10_000, 99_999),
@@ -19,14 +21,15 @@ _TIERS: Final = (
 )
 
 
-def draw(taken: Collection[int], below: Callable[[int], int]) -> int | None:
+def draw(taken: Collection[int], below: Callable[[int], int], tiers: Tiers = PUBLIC) -> int | None:
     """A free nameplate of the lowest tier that has one, None if there is none at all.
 
     Args:
         taken: nameplates in use.
         below: draws an integer of ``range(argument)`` evenly.
+        tiers: what may be drawn.
     """
-    for first, last in _TIERS:
+    for first, last in tiers:
         held = sorted(number for number in taken if first <= number <= last)
         free = last - first + 1 - len(held)
         if free <= 0:
