@@ -119,6 +119,11 @@ class Reconnecting:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """The other side was started again: all that is offered is counted from the start."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something worth a line: a peer's version, a server's message of the day.
 
@@ -167,6 +172,7 @@ Event = (
     | Stalled
     | Resumed
     | Reconnecting
+    | Restarted
     | Note
     | TextReceived
     | Finished

@@ -7,7 +7,7 @@ Every key has a label, and a direction where it has a sender. What is sealed is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import Struct
 from typing import Final
 
@@ -25,6 +25,7 @@ __all__ = ["Opener", "Role", "Sealer", "SessionKeys"]
 TAG_SIZE: Final = 16
 MAX_SEALED: Final = 2**32  # messages under one key; NIST SP 800-38D, section 8.3, is satisfied
 VERIFIER_WORDS: Final = 4
+ATTEMPT_NONCE: Final = 32  # bytes
 SEALED_CONTEXT: Final = b"p2pxfer/1 sealed "
 _LABEL: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _NONCE: Final = Struct(">IQ")  # zero, then the message's number: 96 bits
@@ -127,6 +128,16 @@ class SessionKeys:
     def opener(self, label: str) -> Opener:
         """What opens the other side's messages of the kind ``label``."""
         return Opener(self.key(label, self.role.other), self.role.other)
+
+    def attempt(self, nonce_a: bytes, nonce_b: bytes) -> SessionKeys:
+        """Keys for one more connection of the same two sides; each draws its nonce afresh.
+
+        Raises:
+            ValueError: a nonce is not of `ATTEMPT_NONCE` bytes.
+        """
+        if not len(nonce_a) == len(nonce_b) == ATTEMPT_NONCE:
+            raise ValueError(f"a nonce has {ATTEMPT_NONCE} bytes")
+        return replace(self, secret=derive(self.secret, nonce_a + nonce_b, "attempt"))
 
     def verifier_words(self) -> tuple[str, str, str, str]:
         """Four words, the same on both sides unless somebody sits in between: 44 bits."""

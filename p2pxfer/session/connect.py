@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Final
 from p2pxfer import __version__
 from p2pxfer.errors import (
     CodeExpired,
+    ConnectionFailed,
     LocalFileError,
+    PairingError,
     PeerGone,
+    PeerMisbehaved,
     RendezvousError,
     RoomBurnt,
     RoomRefused,
@@ -39,6 +42,7 @@ from p2pxfer.progress import (
     Waiting,
 )
 from p2pxfer.session import lan
+from p2pxfer.session.exchange import Reconnect
 from p2pxfer.session.interaction import Interaction
 from p2pxfer.session.link import Link, connect
 from p2pxfer.session.pair import HANDSHAKE_TIMEOUT, VERIFY, Pairing
@@ -48,6 +52,10 @@ if TYPE_CHECKING:
     from p2pxfer.rendezvous.client import RendezvousClient, Room, RoomState
 
 FRESH_CODES: Final = 3  # after that many wrong guesses beyond the first code, somebody is guessing
+REJOIN: Final = "rejoin"  # label of the name of the room where paired sides meet again
+REJOIN_MARGIN: Final = 60.0  # seconds that such a room outlives the patience for it
+FIRST_PAUSE: Final = 0.5  # seconds between two tries; doubled each time, up to
+LONGEST_PAUSE: Final = 8.0
 SEAT_RETRY: Final = 2.0  # seconds until a room that holds a dead run's seat is tried again
 
 
@@ -187,6 +195,44 @@ class Connector:
             keys = await self._pairing.pair(room, Role.B, code.password(), HANDSHAKE_TIMEOUT)
             return await self._connect(room, keys, held)
 
+    async def rejoin(self, keys: SessionKeys, give_up_after: float) -> Link:
+        """Connect again to the peer that ``keys`` are shared with, without a code.
+
+        Both sides come to a room that only they can name; either makes it, also on a rendezvous
+        that was restarted empty. Tried again and again until it works.
+
+        Raises:
+            PeerGone: it did not work for ``give_up_after`` seconds.
+        """
+        deadline = time.monotonic() + give_up_after
+        pause = FIRST_PAUSE
+        while True:
+            left = max(deadline - time.monotonic(), 0.0)
+            try:
+                async with contextlib.AsyncExitStack() as held:
+                    client = await self._enter(held)
+                    room = await client.open(keys.key(REJOIN), left + REJOIN_MARGIN)
+                    attempt = await self._pairing.renew(room, keys, left)
+                    return await self._connect(room, attempt, held)
+            except (PeerGone, ConnectionFailed, RendezvousError, PeerMisbehaved) as error:
+                if time.monotonic() + pause >= deadline:
+                    raise PeerGone(
+                        f"the connection broke, and could not be made again in "
+                        f"{give_up_after:.0f} s: {error.message}"
+                    ) from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def reconnecting(self, link: Link, give_up_after: float) -> Reconnect | None:
+        """How ``link`` is replaced when it breaks; None when it is not."""
+        if give_up_after <= 0:
+            return None
+
+        async def reconnect(seconds: float | None) -> Link:
+            return await self.rejoin(link.keys, give_up_after if seconds is None else seconds)
+
+        return reconnect
+
     async def close(self) -> None:
         """Let nobody find this side any more. What is connected stays."""
         if self._host is not None:
@@ -267,6 +313,7 @@ class Connector:
             client = await self._enter(held)
             self._progress.emit(Waiting("peer"))
             deadline = time.monotonic() + wait
+            stale = False
             while True:
                 left = deadline - time.monotonic()
                 try:
@@ -276,6 +323,13 @@ class Connector:
                     if isinstance(error, CodeExpired) or deadline - time.monotonic() < SEAT_RETRY:
                         raise
                     await asyncio.sleep(SEAT_RETRY)
+                    continue
+                except PairingError as error:
+                    # Of this side's own role: most likely what a run of its own that died has left
+                    # in the room, which is burnt by now. A second time there really are two.
+                    if stale or type(error) is not PairingError:
+                        raise
+                    stale = True
                     continue
                 return await self._connect(room, keys, held)
 

@@ -27,7 +27,7 @@ from p2pxfer.transfer.actions import Done, Lost, Send
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
 from p2pxfer.transfer.dialogue import Dialogue
 from p2pxfer.transfer.frames import decode
-from p2pxfer.transfer.messages import AbortCode, Activity, Data, Receipt
+from p2pxfer.transfer.messages import MIN_MESSAGE, AbortCode, Activity, Data, Receipt
 from p2pxfer.transfer.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 OUTGOING_LIMIT: Final = 1024 * 1024  # bytes packed ahead of the channel
 FAREWELL: Final = 3.0  # seconds that the last words may take
 LINGER: Final = 10.0  # seconds for a sender to come back for a receipt that it may not have had
+SIGN: Final = 1024  # bytes: a message up to that may be signs of life alone
 TELL_PAUSE: Final = 0.5  # seconds between two signs of what has been had, when little comes
 CLOSED: Final = "the connection to the other side broke"
 
@@ -75,6 +76,9 @@ class Exchange:
         progress: told of stalls and reconnections.
         reconnect: makes a new link to the same peer, or raises; None if that can't be done.
         continuity: what was said on this link already; none by default.
+
+    Raises:
+        PeerMisbehaved: the other side takes no messages of a useful size.
     """
 
     def __init__(
@@ -87,6 +91,8 @@ class Exchange:
         reconnect: Reconnect | None = None,
         continuity: Continuity | None = None,
     ) -> None:
+        if link.channel.max_message < MIN_MESSAGE:
+            raise PeerMisbehaved("the other side takes only messages that are too small")
         self.link = link
         self._machine = machine
         self._side = side
@@ -141,9 +147,13 @@ class Exchange:
         """
         pump = asyncio.create_task(self._pump())
         try:
-            await self._attach(self.link)
+            if self._continuity.attached:
+                self._listen(self.link)
+            else:
+                await self._greet(self.link)
             receipt = await self._drive()
-            await self._last_words()
+            with contextlib.suppress(TransferError, TimeoutError):  # all is done already
+                await asyncio.wait_for(self._last_words(), FAREWELL)
             return receipt
         except PeerRestarted:
             raise
@@ -159,16 +169,18 @@ class Exchange:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
 
-    async def _attach(self, link: Link) -> None:
-        """Go on over ``link``, which nothing has been said on but what `continuity` knows."""
+    async def _greet(self, link: Link) -> None:
+        """Say on a new link where this side stands, and go on over it."""
         self.link = link
-        channel = link.channel
         self._again.clear()
+        greeting = self._continuity.attach()
+        with contextlib.suppress(TransferError):  # `_cut_off` will say so as well
+            await link.channel.send(greeting)
+        self._listen(link)
+
+    def _listen(self, link: Link) -> None:
+        channel = link.channel
         channel.on_closed(lambda: self._cut_off(channel, PeerGone(CLOSED)))
-        if not self._continuity.attached:
-            greeting = self._continuity.attach()
-            with contextlib.suppress(TransferError):  # `_cut_off` says so as well
-                await channel.send(greeting)
         channel.on_message(lambda message: self._take(channel, message))
         self._pour.set()
 
@@ -216,7 +228,7 @@ class Exchange:
             raise
         self._cut = None
         self._machine.reconnected(time.monotonic())
-        await self._attach(link)
+        await self._greet(link)
         return None
 
     def drain(self) -> None:
@@ -263,7 +275,8 @@ class Exchange:
                 except TransferError as error:
                     self._cut_off(channel, error)
                     break
-                self._machine.liveness.moved(time.monotonic())
+                if len(message) > SIGN:
+                    self._machine.liveness.moved(time.monotonic())
                 if self.has_room():
                     self._wake.set()
             if not self._outgoing and not self._again:

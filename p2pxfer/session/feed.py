@@ -96,6 +96,9 @@ class Feed(Protocol):
     async def run(self) -> None:
         """Read until cancelled."""
 
+    def close(self) -> None:
+        """Let go of what is open; called where the reading was done."""
+
 
 def _charge(pieces: deque[Piece]) -> int:
     return sum(len(piece.data) if isinstance(piece, Content) else BARE for piece in pieces)
@@ -164,7 +167,7 @@ class FileFeed:
             self._on_error(error)
 
     def close(self) -> None:
-        """Let go of the files; call it where the reading was done."""
+        """Let go of what is open; called where the reading was done."""
         if self._reading is not None:
             self._reading.close()
         self._tree.close()
@@ -297,6 +300,9 @@ class TextFeed:
     async def run(self) -> None:
         """Nothing to read."""
 
+    def close(self) -> None:
+        """Nothing to let go."""
+
 
 class StreamFeed:
     """Reads one stream, whose end shows only when it is there."""
@@ -358,6 +364,9 @@ class StreamFeed:
             self._put(Closed(number, None, root.digest(size)))
         except Exception as error:  # noqa: BLE001  # told, and raised where the transfer is driven
             self._on_error(error)
+
+    def close(self) -> None:
+        """The stream is its giver's."""
 
     async def _room(self) -> None:
         while _charge(self.pieces) >= AHEAD:

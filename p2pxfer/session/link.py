@@ -119,8 +119,8 @@ async def connect(
 
 async def _open(
     connection: PeerConnection,
-    timeout: float,
-    mail: list[asyncio.Task[None]],  # noqa: ASYNC109
+    timeout: float,  # noqa: ASYNC109  # as `connect`
+    mail: list[asyncio.Task[None]],
 ) -> Channel:
     """Wait for the channel, unless the mail that it depends on fails first."""
     await connection.start()

@@ -7,11 +7,13 @@ there are is not known here.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from p2pxfer.errors import (
     CodeExpired,
+    IntegrityError,
     PairingError,
     PeerGone,
     PeerMisbehaved,
@@ -23,7 +25,7 @@ from p2pxfer.errors import (
 )
 from p2pxfer.pairing.handshake import Handshake
 from p2pxfer.pairing.hello import Hello
-from p2pxfer.pairing.keys import Role, SessionKeys
+from p2pxfer.pairing.keys import ATTEMPT_NONCE, Role, SessionKeys
 from p2pxfer.progress import Progress, Waiting
 from p2pxfer.session.interaction import Interaction
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from p2pxfer.rendezvous.client import Room
 
 HANDSHAKE_TIMEOUT: Final = 30.0  # seconds from the peer's first mail to its confirmation
-VERIFY: Final = "verify"  # the capability of a side whose human wants to compare words
+VERIFY: Final = "verify"  # capability of a side whose human compares words; label of its yes
 
 Value = TypeVar("Value")
 
@@ -64,23 +66,44 @@ class Pairing:
             first = await within(wait, room.receive(), CodeExpired("nobody came for the code"))
             await self._converse(room, handshake, first)
             assert handshake.keys is not None
-            await self._verify(handshake.keys)
+            await self._verify(room, handshake.keys)
         except RoomBurnt as error:
             raise WrongCode("the other side has another code") from error
         except (PairingError, PeerMisbehaved, RendezvousMisbehaved) as error:
             await room.burn()
-            if handshake.guess_spent and role is Role.A:
-                raise WrongCode("somebody used the code, and did not know it") from error
+            if handshake.guess_spent and handshake.keys is None:
+                raise WrongCode("the other side does not have this code") from error
             raise
         except PeerGone as error:
             await room.close()
-            if handshake.guess_spent and role is Role.A and handshake.keys is None:
-                raise WrongCode("somebody used the code, and left") from error
+            if handshake.guess_spent and handshake.keys is None:
+                raise WrongCode("the code was used, and the other side left") from error
             raise
         except BaseException:
             await room.close()
             raise
         return handshake.keys
+
+    async def renew(self, room: Room, keys: SessionKeys, wait: float) -> SessionKeys:
+        """Agree on keys for one more connection of two sides that are paired already.
+
+        Nothing is confirmed: whoever does not have ``keys`` can't open what is sealed next.
+
+        Raises:
+            PeerGone: the other side did not come within ``wait`` seconds.
+            PeerMisbehaved: what it said is no nonce.
+        """
+        own = secrets.token_bytes(ATTEMPT_NONCE)
+        try:
+            await room.send(own)
+            absent = PeerGone("the other side did not come back")
+            other = await within(wait, room.receive(), absent)
+            if len(other) != ATTEMPT_NONCE or other == own:
+                raise PeerMisbehaved("the other side came back with no nonce of its own")
+        except BaseException:
+            await room.close()
+            raise
+        return keys.attempt(own, other) if keys.role is Role.A else keys.attempt(other, own)
 
     async def _converse(self, room: Room, handshake: Handshake, first: bytes) -> None:
         silent = PeerGone("the other side stopped in the middle of pairing")
@@ -92,13 +115,34 @@ class Pairing:
                 return
             mail = await within(HANDSHAKE_TIMEOUT, room.receive(), silent)
 
-    async def _verify(self, keys: SessionKeys) -> None:
-        """Have a human compare, if either side wants that."""
+    async def _verify(self, room: Room, keys: SessionKeys) -> None:
+        """Have humans compare, if either side wants that, and wait until both have said yes.
+
+        Raises:
+            VerificationRefused: one of them said no. The other side's no is a burnt room.
+        """
         if VERIFY not in self._hello.capabilities | keys.peer.capabilities:
             return
         self._progress.emit(Waiting("verify"))
-        if not await self._interaction.verify(keys.verifier_words()):
-            raise VerificationRefused("the words on the two screens were not confirmed")
+        asking = asyncio.create_task(self._interaction.verify(keys.verifier_words()))
+        hearing = asyncio.create_task(room.receive())
+        refused = VerificationRefused("the words on the two screens were not confirmed")
+        try:
+            await asyncio.wait({asking, hearing}, return_when=asyncio.FIRST_COMPLETED)
+            if hearing.done():
+                hearing.result()  # the other side may have said no, or left
+            if not await asking:
+                raise refused
+            await room.send(keys.sealer(VERIFY).seal(b""))
+            keys.opener(VERIFY).open(await hearing)
+        except RoomBurnt as error:
+            raise refused from error
+        except IntegrityError as error:
+            raise RendezvousMisbehaved(error.message) from error
+        finally:
+            asking.cancel()
+            hearing.cancel()
+            await asyncio.gather(asking, hearing, return_exceptions=True)
 
 
 async def within(seconds: float, awaitable: Awaitable[Value], otherwise: TransferError) -> Value:

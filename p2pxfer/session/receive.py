@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from p2pxfer.errors import Declined, UsageError
+from p2pxfer.errors import Declined, LocalFileError, PeerMisbehaved, UsageError
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.paths import NameRules
 from p2pxfer.files.writer import OutputTree
@@ -33,7 +33,7 @@ from p2pxfer.progress import (
     Waiting,
 )
 from p2pxfer.session.connect import Connector, Network
-from p2pxfer.session.exchange import Exchange
+from p2pxfer.session.exchange import Exchange, Reconnect
 from p2pxfer.session.interaction import NAMES_SHOWN, Interaction, OfferView, Unattended
 from p2pxfer.session.link import Link
 from p2pxfer.session.sinks import (
@@ -60,10 +60,12 @@ from p2pxfer.transfer.actions import (
     Totals,
     WriteBlock,
 )
+from p2pxfer.transfer.continuity import PeerRestarted
 from p2pxfer.transfer.messages import Activity, Offer, Receipt
 from p2pxfer.transfer.receiver import Receiver
 
 SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
+ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
 Value = TypeVar("Value")
 
 
@@ -237,13 +239,13 @@ class ReceiveSide:
             await self._changed.wait()
 
     async def _wait_for_totals(self, offer: Offer) -> None:
-        """Until it is known what is offered: all of it, or as much as half a second shows."""
+        """Until it is known what is offered: all of it, or as much as a short time shows."""
         several = 2  # entries: certainly no single file
-        deadline = time.monotonic() + SETTLING
+        began = time.monotonic()
         while not self._totals.complete:
             single = self._totals.entries < several and offer.kind is TransferKind.FILES
-            left = None if single else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = began + (ALONE if single else SETTLING) - time.monotonic()
+            if left <= 0:
                 return
             self._changed.clear()
             try:
@@ -290,7 +292,12 @@ class ReceiveSide:
         name = None
         directory = output
         if single and not output.is_dir():
-            directory, name = output.parent, os.fsencode(output.name)
+            target = Path(os.path.realpath(output))  # a symlink here is the user's own
+            if target.exists() and not target.is_file():  # a device, a pipe
+                return StreamSink(_opened(target), max_size=limit)
+            if not target.parent.is_dir():
+                raise LocalFileError(f"the folder of {output} does not exist")
+            directory, name = target.parent, os.fsencode(target.name)
         tree = OutputTree(
             directory,
             rules=NameRules.PORTABLE if acceptance.portable_names else NameRules.host(),
@@ -337,6 +344,13 @@ class ReceiveSide:
         self.exchange.wake()
 
 
+def _opened(target: Path) -> ByteWriter:
+    try:
+        return target.open("wb", buffering=0)
+    except OSError as error:
+        raise LocalFileError(f"{target} can't be written: {error.strerror}") from error
+
+
 def _apply(sink: Sink, deeds: list[Deed], idle: Callable[[], bool]) -> list[Result]:
     return sink.apply(deeds, idle=idle())
 
@@ -352,6 +366,7 @@ async def receive(
     portable_names: bool = False,
     verify: bool = False,
     wait: float = 3600.0,
+    give_up_after: float = 0.0,
     accept: bool = False,
     progress: Progress | None = None,
     interaction: Interaction | None = None,
@@ -370,6 +385,7 @@ async def receive(
         portable_names: refuse names that other systems can't hold.
         verify: have both sides show four words and wait for a yes.
         wait: seconds to wait for the other side, with a code of your own.
+        give_up_after: seconds to try to make a broken connection again; 0 not to try.
         accept: take the offer, if there is no ``interaction`` to ask.
         progress: told what happens.
         interaction: asked what only a human can answer.
@@ -389,10 +405,8 @@ async def receive(
     )
     connector = Connector(network, verify=verify, progress=progress, interaction=interaction)
     link = await connector.join(code, wait)
-    try:
-        return await _transfer(link, acceptance, progress, interaction)
-    finally:
-        await link.close()
+    reconnect = connector.reconnecting(link, give_up_after)
+    return await _transfer(link, acceptance, progress, interaction, reconnect)
 
 
 def _destination(output: str | os.PathLike[str] | ByteWriter | None) -> Path | ByteWriter:
@@ -404,16 +418,24 @@ def _destination(output: str | os.PathLike[str] | ByteWriter | None) -> Path | B
 
 
 async def _transfer(
-    link: Link, acceptance: Acceptance, progress: Progress, interaction: Interaction
+    link: Link,
+    acceptance: Acceptance,
+    progress: Progress,
+    interaction: Interaction,
+    reconnect: Reconnect | None,
 ) -> Summary:
+    """Receive over ``link``, and over those that replace it; close the last one."""
     began = time.monotonic()
     machine = Receiver(link.keys.key(RECEIPT, Role.B), began)
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     side = ReceiveSide(machine, acceptance, pool, progress, interaction)
-    exchange = side.exchange = Exchange(link, machine, side, progress)
+    exchange = side.exchange = Exchange(link, machine, side, progress, reconnect=reconnect)
     try:
         receipt = await exchange.run()
+        return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
+    except PeerRestarted:
+        raise PeerMisbehaved("the sender began again under an old code") from None
     finally:
         await side.close()
+        await exchange.link.close()
         pool.shutdown(wait=False, cancel_futures=True)
-    return side.tally.finish(receipt, side.skipped, time.monotonic() - began)

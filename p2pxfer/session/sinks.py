@@ -142,7 +142,7 @@ class TreeSink:
         self._tree = tree
         self._name = name
         self._max_size = max_size
-        self._listed_size = 0  # of what was admitted
+        self._listed_size = 0  # of what was admitted, and may still come
         self._begun_size = 0
         self._admissions: dict[int, Admission] = {}
         self._asking: list[int] = []
@@ -169,6 +169,7 @@ class TreeSink:
                 self._admissions[number] = admission
             if admission.question:
                 self._asking.append(number)
+        self.require(max(self._listed_size - self._begun_size, 0), len(self._admissions))
         return refused
 
     def questions(self) -> list[tuple[int, Entry]]:
@@ -183,6 +184,7 @@ class TreeSink:
         if admission.failure is None:
             return None
         del self._admissions[number]
+        self._listed_size -= max(admission.entry.size, 0)
         return admission.failure, admission.reason
 
     def require(self, size: int, entries: int) -> None:
@@ -256,6 +258,8 @@ class TreeSink:
 
     def _end(self, end: EndFile, results: list[Result]) -> None:
         file, self._file = self._file, None
+        if file is not None and file.failed:  # that was told already
+            return
         admission = self._admissions.pop(end.number)
         if file is None or end.failure is not None:  # it failed at the sender
             if file is not None and file.partial is not None:
@@ -288,6 +292,8 @@ class TreeSink:
         if file.partial is not None:
             file.partial.discard()
             file.partial = None
+        self._begun_size -= max(file.begin.size, 0)
+        self._listed_size -= max(file.begin.entry.size, 0)
         self._tree.abandon(self._admissions.pop(file.begin.number))
         results.append(Ended(file.begin.number, failure, reason))
 
@@ -313,8 +319,8 @@ def _ended(number: int, error: EntryError | None) -> Ended:
 class ByteWriter(Protocol):
     """What a `StreamSink` writes to: binary files and standard output's buffer fit."""
 
-    def write(self, data: bytes | memoryview, /) -> object:
-        """Take all of ``data``."""
+    def write(self, data: bytes | memoryview, /) -> int:
+        """Take some of ``data``; returns how many bytes."""
 
     def flush(self) -> object:
         """Let it go on."""
@@ -377,8 +383,10 @@ class StreamSink:
         """Nothing to remove: what was written on is gone."""
 
     def _put(self, data: Payload) -> None:
+        rest = memoryview(data)
         try:
-            self._out.write(data)
+            while rest:
+                rest = rest[self._out.write(rest) :]
             self._out.flush()
         except OSError as error:
             raise LocalFileError(f"the output can't be written: {error.strerror}") from error
@@ -391,9 +399,10 @@ class TextSink(StreamSink):
         self._parts: list[bytes] = []
         super().__init__(self, max_size=MAX_TEXT)
 
-    def write(self, data: Payload, /) -> None:
+    def write(self, data: Payload, /) -> int:
         """Keep ``data``."""
         self._parts.append(bytes(data))
+        return len(data)
 
     def flush(self) -> None:
         """Nothing to let go."""

@@ -1,0 +1,293 @@
+"""The sending side at work: walks, reads ahead, and answers the sender machine.
+
+Content comes from a `Feed`, what to do from `transfer.Sender`, and the `Exchange` carries it. How
+the link came about is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from p2pxfer.errors import PeerGone
+from p2pxfer.files.walk import Found, Skipped
+from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
+from p2pxfer.pairing.keys import Role
+from p2pxfer.progress import Advanced, EntryFailed, FileStarted, Offered, Progress, Restarted
+from p2pxfer.session.exchange import Exchange, Reconnect
+from p2pxfer.session.feed import (
+    AsyncReader,
+    Closed,
+    Content,
+    Feed,
+    FileFeed,
+    Job,
+    Opened,
+    StreamFeed,
+    TextFeed,
+)
+from p2pxfer.session.link import Link
+from p2pxfer.session.summary import RECEIPT, Summary, Tally
+from p2pxfer.transfer.actions import CloseFile, NeedRoot, OpenFile, SendBlock, Settled, Walk
+from p2pxfer.transfer.continuity import Continuity, PeerRestarted
+from p2pxfer.transfer.messages import ID_SIZE, MAX_LABEL, Activity, Block, Offer, Receipt
+from p2pxfer.transfer.sender import Sender
+
+READ_AHEAD_FILES: Final = 512
+BACKLOG: Final = 128  # files; below that the feed is told of more
+ANSWERS: Final = 256  # pieces packed before other tasks get the loop
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What is offered.
+
+    Attributes:
+        kind: files, a stream or a text.
+        label: for people: the first name, or empty.
+        entries: finds them, from the start at each call.
+        content: the stream's reader, or the text's bytes; None for files.
+        follow: whether symlinks are read through.
+    """
+
+    kind: TransferKind
+    label: bytes
+    entries: Callable[[], Iterator[Found | Skipped]]
+    content: AsyncReader | bytes | None = None
+    follow: bool = False
+
+
+class SendSide:
+    """What a sender does beside the machine: an `exchange.Side`."""
+
+    def __init__(
+        self,
+        machine: Sender,
+        cargo: Cargo,
+        pool: ThreadPoolExecutor,
+        progress: Progress,
+    ) -> None:
+        self._machine = machine
+        self._found = cargo.entries()
+        self._pool = pool
+        self._progress = progress
+        self._feed: Feed
+        if isinstance(cargo.content, bytes):
+            self._feed = TextFeed(cargo.content, self._wake)
+        elif cargo.content is not None:
+            self._feed = StreamFeed(cargo.content, pool, self._wake, self._fail)
+        else:
+            self._feed = FileFeed(pool, self._wake, self._fail, follow=cargo.follow)
+        self._reading = asyncio.create_task(self._feed.run())
+        self._sources: dict[int, bytes] = {}
+        self._listed = 0
+        self._listed_size: int | None = 0
+        self._queued = -1  # the last file that the feed was told of
+        self._number = -1  # the file that is being sent, if ``_live``, else the last one
+        self._live = False
+        self._closing = False
+        self._current: Entry | None = None
+        self._blocks: deque[SendBlock] = deque()
+        self._walking: asyncio.Task[None] | None = None
+        self.tally = Tally(progress)
+        self.skipped = 0
+        self.doing: Activity | None = None
+        self.exchange: Exchange  # set by whoever makes both
+
+    def perform(self, action: object) -> None:
+        """Begin what the machine asks for."""
+        match action:
+            case SendBlock():
+                self._blocks.append(action)
+            case OpenFile(number, entry):
+                self._number, self._current, self._live = number, entry, True
+            case CloseFile():
+                if self._blocks:  # the receiver has no use for the rest
+                    self._feed.drop(self._number)
+                    self._close(None, b"")
+                else:
+                    self._closing = True
+            case Settled(outcomes):
+                for outcome in outcomes:
+                    self._sources.pop(outcome.number, None)
+                    self.tally.settle(outcome)
+            case Walk(room):
+                self._walking = asyncio.create_task(self._walk(room))
+            case NeedRoot():
+                self._machine.transfer_root(self.tally.root())
+
+    def outcome(self) -> Receipt | None:
+        """Nothing is sure until the receipt is here."""
+        return None
+
+    def take(self, payload: bytes | memoryview) -> None:
+        """No content ever comes to a sender; the machine has refused it already."""
+
+    def advance(self, exchange: Exchange) -> bool:
+        """Answer the machine with what the feed holds."""
+        self._tell_feed()
+        pieces, answered = self._feed.pieces, 0
+        while pieces and answered < ANSWERS and exchange.has_room():
+            if not self._answer(exchange):
+                break
+            answered += 1
+            exchange.drain()
+        if answered:
+            self._feed.taken()
+        return answered > 0
+
+    async def close(self) -> None:
+        """Stop reading and walking."""
+        tasks = [self._reading, *([self._walking] if self._walking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._feed.close)
+
+    def _wake(self) -> None:
+        self.exchange.wake()
+
+    def _fail(self, error: BaseException) -> None:
+        self.exchange.fail(error)
+
+    def _tell_feed(self) -> None:
+        """Have the feed know what comes next, without asking the machine for every file."""
+        if self._feed.backlog() >= BACKLOG:
+            return
+        ahead = self._machine.upcoming(READ_AHEAD_FILES)
+        if self._live and self._current is not None:
+            ahead.insert(0, (self._number, self._current))
+        jobs = [
+            Job(number, entry, self._sources.get(number, b""))
+            for number, entry in ahead
+            if number > self._queued
+        ]
+        if jobs:
+            self._queued = jobs[-1].number
+            self._feed.add(jobs)
+
+    def _answer(self, exchange: Exchange) -> bool:
+        """Answer with the feed's first piece; False when it has to wait."""
+        piece = self._feed.pieces[0]
+        number = piece.number
+        if number > self._number:
+            return False
+        if number < self._number or not self._live:
+            self._feed.pieces.popleft()  # of a file that the receiver has no use for
+            return True
+        match piece:
+            case Opened(size=size, mode=mode, mtime_ns=mtime_ns):
+                self._machine.file_opened(number, size, mode, mtime_ns)
+                assert self._current is not None
+                shown = None if size == UNKNOWN_SIZE else size
+                self._progress.emit(FileStarted(self._current.path, shown))
+            case Content():
+                if self._closing:  # the receiver has no use for the rest
+                    self._feed.drop(number)
+                    self._close(None, b"")
+                    return True
+                if not self._blocks:
+                    return False
+                self._send_block(exchange, self._blocks.popleft(), piece)
+            case Closed(failure=failure, root=root):
+                if failure is None and not self._closing:
+                    return False
+                self._close(failure, root)
+        self._feed.pieces.popleft()
+        return True
+
+    def _send_block(self, exchange: Exchange, wanted: SendBlock, content: Content) -> None:
+        number, length = wanted.number, content.length
+        if length:
+            block = Block(number, wanted.index, length, content.digest, content.zero)
+            exchange.post(exchange.outbox.add_block(block, content.data))
+            self._progress.emit(Advanced(length))
+        self._machine.block_sent(number, length, zero=content.zero, last=content.last)
+
+    def _close(self, failure: Failure | None, root: bytes) -> None:
+        self._machine.file_closed(self._number, failure, root)
+        self._blocks.clear()
+        self._closing = self._live = False
+
+    async def _walk(self, room: int) -> None:
+        """Find more entries, in the worker thread."""
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._pool, _some, self._found, room
+            )
+        except Exception as error:  # noqa: BLE001  # raised where the transfer is driven
+            self.exchange.fail(error)
+            return
+        entries: list[Entry] = []
+        for item in found:
+            if isinstance(item, Skipped):
+                self.skipped += 1
+                self._progress.emit(EntryFailed(item.path, item.reason))
+                continue
+            if item.entry.kind is EntryKind.FILE:
+                self._sources[self._listed + len(entries)] = item.source
+                if item.entry.size == UNKNOWN_SIZE:
+                    self._listed_size = None
+                elif self._listed_size is not None:
+                    self._listed_size += item.entry.size
+            entries.append(item.entry)
+        self._machine.add_entries(entries)
+        self._listed += len(entries)
+        complete = len(found) < room
+        if complete:
+            self._machine.end_manifest(self.skipped)
+        self._progress.emit(Offered(self._listed, self._listed_size, complete))
+        self.exchange.wake()
+
+
+def _some(found: Iterator[Found | Skipped], room: int) -> list[Found | Skipped]:
+    return list(islice(found, room))
+
+
+async def transfer(
+    link: Link, cargo: Cargo, progress: Progress, reconnect: Reconnect | None
+) -> Summary:
+    """Send ``cargo`` over ``link``, and over those that replace it; close the last one.
+
+    A receiver that was started again is offered all of it again, and takes what it lacks.
+
+    Raises:
+        PartlyDone: over, but some entries did not arrive.
+        TransferError: whatever ended it early.
+    """
+    began = time.monotonic()
+    key = link.keys.key(RECEIPT, Role.B)
+    pool = ThreadPoolExecutor(1, "p2pxfer-disk")
+    continuity = Continuity()
+    try:
+        while True:
+            offer = Offer(secrets.token_bytes(ID_SIZE), cargo.kind, cargo.label[:MAX_LABEL])
+            machine = Sender(offer, key, time.monotonic())
+            side = SendSide(machine, cargo, pool, progress)
+            exchange = side.exchange = Exchange(
+                link, machine, side, progress, reconnect=reconnect, continuity=continuity
+            )
+            try:
+                receipt = await exchange.run()
+                return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
+            except PeerRestarted:
+                if cargo.kind is TransferKind.STREAM:
+                    raise PeerGone(
+                        "the receiver was started again, and a stream can't be read twice",
+                        "run both commands again",
+                    ) from None
+                continuity = Continuity.begun()
+                progress.emit(Restarted())
+            finally:
+                link = exchange.link
+                await side.close()
+    finally:
+        await link.close()
+        pool.shutdown(wait=False, cancel_futures=True)
