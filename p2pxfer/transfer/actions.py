@@ -80,13 +80,16 @@ class SendBlock:
     """Read, hash, put Block and Data in the outbox. Answer: ``block_sent``, or ``file_closed``.
 
     More of these may come before the first is answered; answers go in order. Of a stream
-    ``length`` is the most that the block may hold, and only its last block holds less.
+    ``length`` is the most that the block may hold, and only its last block holds less. ``held`` is
+    the digest of the block that the receiver has there: if it is this one's, the header says
+    ``kept`` and no Data follows.
     """
 
     number: int
     index: int
     offset: int
     length: int
+    held: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,16 @@ class CloseFile:
     """No more of this file is needed. Answer: ``file_closed``, dropping unanswered SendBlocks."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The other side says that it was in these transfers: ids of 16 bytes, MACs of 32 to check.
+
+    Comes before `AskAccept`, or not at all.
+    """
+
+    proofs: tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +118,10 @@ class AskAccept:
 
 @dataclass(frozen=True, slots=True)
 class NewEntries:
-    """More of the manifest. Answer, after ``accept``: ``decide``, for these or several at once."""
+    """More of the manifest. Answer, after ``accept``: ``decide``, for these or several at once.
+
+    Before it ``offer_blocks`` may tell which blocks of a file are here already.
+    """
 
     first: int
     entries: tuple[Entry, ...]
@@ -145,7 +161,8 @@ class WriteBlock:
     """Check the digest over the next ``payload`` bytes fed, and write. Answer: ``written``.
 
     ``payload`` is ``length``, or 0 for a block of zeros, whose digest is checked all the same. A
-    wrong digest is for the session to raise as an integrity error.
+    wrong digest is for the session to raise as an integrity error. A block that is ``kept`` has no
+    payload either: it is the one at this index that was offered, under this digest.
     """
 
     number: int
@@ -154,11 +171,12 @@ class WriteBlock:
     length: int
     digest: bytes
     zero: bool
+    kept: bool = False
 
     @property
     def payload(self) -> int:
         """Bytes of `Data` that belong to this block."""
-        return 0 if self.zero else self.length
+        return 0 if self.zero or self.kept else self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,5 +203,13 @@ class EndFile:
 Common = Send | Settled | NeedRoot | Done | Stalled | Resumed | Lost
 SenderAction = Walk | OpenFile | SendBlock | CloseFile
 ReceiverAction = (
-    AskAccept | NewEntries | Totals | MakeEntry | BeginFile | WriteBlock | DropData | EndFile
+    Proven
+    | AskAccept
+    | NewEntries
+    | Totals
+    | MakeEntry
+    | BeginFile
+    | WriteBlock
+    | DropData
+    | EndFile
 )

@@ -14,11 +14,12 @@ MAX_BYTE_WINDOW: Final = 256 * 1024 * 1024  # more than this out at once is refu
 ENTRY_WINDOW: Final = 32_768  # weight of the entries that are listed and not settled
 MIN_COST: Final = 4_096  # of a block, so that headers alone can't fill a memory
 NAME_UNIT: Final = 256
+MAX_HELD: Final = 262_144  # digests that a receiver offers of files that have not ended; 8 MiB
 
 
-def block_cost(length: int, *, zero: bool) -> int:
+def block_cost(payload: int) -> int:
     """Credit that a block takes: its payload in bytes, at least `MIN_COST`."""
-    return MIN_COST if zero or length < MIN_COST else length
+    return max(payload, MIN_COST)
 
 
 def entry_weight(entry: Entry) -> int:

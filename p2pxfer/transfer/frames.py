@@ -13,18 +13,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.manifest import DIGEST_SIZE, UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
+from p2pxfer.manifest import DIGEST_SIZE, UNKNOWN_SIZE, Failure, TransferKind
 from p2pxfer.transfer import messages as m
+from p2pxfer.transfer.entries import MAX_MODE, read_page, write_page
+from p2pxfer.transfer.messages import HEADER_SIZE
 
-HEADER_SIZE: Final = 4
 FIRST_IGNORABLE: Final = 0x80  # an unknown type from here on is passed over, below it is refused
 MAX_BODY: Final = m.MAX_MESSAGE - HEADER_SIZE
-MAX_MODE: Final = 0o7777
 
 _HEADER = struct.Struct(">I")
 _HELLO = struct.Struct(">HHQ")
 _OFFER = struct.Struct(f">{m.ID_SIZE}sB")
-_ENTRY = struct.Struct(">BqHqHH")  # kind, size, mode, mtime, lengths of path and target
 _MANIFEST_END = struct.Struct(">IQI")
 _SKIP = struct.Struct(">IIB")
 _CREDIT = struct.Struct(">QI")
@@ -38,12 +37,13 @@ _PING = struct.Struct(">QBQ")
 _PONG = struct.Struct(">Q")
 _ATTACH = struct.Struct(">Q?")
 _RECEIVED = struct.Struct(">Q")
+_HAVE = struct.Struct(">II")
+_DIGEST = struct.Struct(f"{DIGEST_SIZE}s")
+_PROOF = struct.Struct(f"{m.ID_SIZE}s{m.MAC_SIZE}s")
 _U32 = struct.Struct(">I")
 
-ENTRY_OVERHEAD: Final = _ENTRY.size
-MAX_ENTRIES_BYTES: Final = m.MIN_MESSAGE - HEADER_SIZE - _U32.size  # of a page, on any channel
+_ZERO, _KEPT = 1, 2  # flags of a block, never both
 
-_KINDS = {int(kind): kind for kind in EntryKind}
 _FAILURES = {int(failure): failure for failure in Failure}
 _ENDINGS: dict[int, Failure | None] = {0: None, **_FAILURES}
 
@@ -57,37 +57,16 @@ def _check(held: bool, what: str) -> None:
         raise _refuse(what)
 
 
-def encoded_size(entry: Entry) -> int:
-    """Bytes that an entry takes in a page.
-
-    Raises:
-        ValueError: its path, target or time is more than the protocol carries.
-    """
-    path, target = len(entry.path), len(entry.target)
-    if not 0 < path <= m.MAX_PATH or target > m.MAX_TARGET:
-        raise ValueError("a path or target is empty or too long for the protocol")
-    if not -m.MAX_SIZE <= entry.mtime_ns <= m.MAX_SIZE:
-        raise ValueError("a time is too far away for the protocol")
-    return ENTRY_OVERHEAD + path + target
-
-
 # --- encoders: message -> body -------------------------------------------------------------------
-
-
-def _page(page: m.Page) -> bytes:
-    parts = [_U32.pack(page.first)]
-    for entry in page.entries:
-        path, target = entry.path, entry.target
-        head = (entry.kind, entry.size, entry.mode, entry.mtime_ns, len(path), len(target))
-        parts.append(_ENTRY.pack(*head))
-        parts.append(path)
-        parts.append(target)
-    return b"".join(parts)
 
 
 def _want(want: m.Want) -> bytes:
     skips = (_SKIP.pack(skip.first, skip.count, skip.failure) for skip in want.skips)
     return b"".join((_U32.pack(want.through), *skips))
+
+
+def _flags(block: m.Block) -> int:
+    return block.zero | block.kept << 1
 
 
 def _text(text: str) -> bytes:
@@ -98,14 +77,14 @@ def _text(text: str) -> bytes:
 _ENCODERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     m.Hello: (1, lambda f: _HELLO.pack(f.oldest, f.newest, f.capabilities)),
     m.Offer: (2, lambda f: _OFFER.pack(f.transfer_id, f.kind) + f.label),
-    m.Page: (3, _page),
+    m.Page: (3, write_page),
     m.ManifestEnd: (4, lambda f: _MANIFEST_END.pack(f.entries, f.size, f.skipped)),
     m.Accept: (5, lambda _: b""),
     m.Decline: (6, lambda f: _text(f.reason)),
     m.Want: (7, _want),
     m.Credit: (8, lambda f: _CREDIT.pack(f.size, f.settled)),
     m.FileBegin: (9, lambda f: _FILE_BEGIN.pack(f.number, f.size, f.mode, f.mtime_ns)),
-    m.Block: (10, lambda f: _BLOCK.pack(f.number, f.index, f.length, f.zero, f.digest)),
+    m.Block: (10, lambda f: _BLOCK.pack(f.number, f.index, f.length, _flags(f), f.digest)),
     m.Data: (11, lambda f: bytes(f.payload)),
     m.FileEnd: (12, lambda f: _FILE_END.pack(f.number, f.failure or 0, f.size, f.root)),
     m.Failed: (13, lambda f: _FAILED.pack(f.number, f.failure)),
@@ -122,6 +101,8 @@ _ENCODERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     m.Pong: (19, lambda f: _PONG.pack(f.time)),
     m.Attach: (20, lambda f: _ATTACH.pack(f.received, f.fresh)),
     m.Received: (21, lambda f: _RECEIVED.pack(f.count)),
+    m.Have: (22, lambda f: _HAVE.pack(f.number, f.first) + b"".join(f.digests)),
+    m.Proof: (23, lambda f: b"".join(_PROOF.pack(*proof) for proof in f.proofs)),
 }
 DATA_TYPE: Final = _ENCODERS[m.Data][0]
 LINK_TYPES: Final = (_ENCODERS[m.Attach][0], _ENCODERS[m.Received][0])  # outside the dialogue
@@ -156,30 +137,6 @@ def _read_offer(body: memoryview) -> m.Offer:
     return m.Offer(transfer_id, TransferKind(kind), label)
 
 
-def _read_page(body: memoryview) -> m.Page:
-    (first,) = _U32.unpack_from(body)
-    at, end, entries = _U32.size, len(body), []
-    while at < end:
-        kind, size, mode, mtime_ns, path, target = _ENTRY.unpack_from(body, at)
-        at += ENTRY_OVERHEAD
-        stop = at + path + target
-        _check(
-            (size >= UNKNOWN_SIZE if kind == EntryKind.FILE else size == 0)
-            and (target > 0) == (kind == EntryKind.SYMLINK)
-            and mode <= MAX_MODE
-            and 0 < path <= m.MAX_PATH
-            and target <= m.MAX_TARGET
-            and stop <= end,
-            "an entry out of range",
-        )
-        name = bytes(body[at : at + path])
-        link = bytes(body[at + path : stop]) if target else b""
-        entries.append(Entry(_KINDS[kind], name, size, mode, mtime_ns, link))
-        at = stop
-    _check(bool(entries) and first + len(entries) <= m.MAX_NUMBER, "an empty or endless page")
-    return m.Page(first, tuple(entries))
-
-
 def _read_want(body: memoryview) -> m.Want:
     (through,) = _U32.unpack_from(body)
     skips = tuple(
@@ -198,8 +155,8 @@ def _read_file_begin(body: memoryview) -> m.FileBegin:
 
 def _read_block(body: memoryview) -> m.Block:
     number, index, length, flags, digest = _BLOCK.unpack(body)
-    _check(flags <= 1 and length > 0, "a block out of range")
-    return m.Block(number, index, length, digest, flags == 1)
+    _check(flags <= _KEPT and length > 0, "a block out of range")
+    return m.Block(number, index, length, digest, flags == _ZERO, flags == _KEPT)
 
 
 def _read_data(body: memoryview) -> m.Data:
@@ -244,11 +201,24 @@ def _read_attach(body: memoryview) -> m.Attach:
     return m.Attach(*_ATTACH.unpack(body))
 
 
+def _read_have(body: memoryview) -> m.Have:
+    number, first = _HAVE.unpack_from(body)
+    digests = tuple(digest for (digest,) in _DIGEST.iter_unpack(body[_HAVE.size :]))
+    _check(0 < len(digests) <= m.MAX_DIGESTS, "no or too many digests")
+    return m.Have(number, first, digests)
+
+
+def _read_proof(body: memoryview) -> m.Proof:
+    proofs = tuple(_PROOF.iter_unpack(body))
+    _check(0 < len(proofs) <= m.MAX_PROOFS, "no or too many proofs")
+    return m.Proof(proofs)
+
+
 _DECODERS: tuple[Callable[[memoryview], m.Message] | None, ...] = (
     None,
     lambda body: m.Hello(*_HELLO.unpack(body)),
     _read_offer,
-    _read_page,
+    read_page,
     lambda body: m.ManifestEnd(*_MANIFEST_END.unpack(body)),
     _read_accept,
     lambda body: m.Decline(_read_text(body)),
@@ -267,6 +237,8 @@ _DECODERS: tuple[Callable[[memoryview], m.Message] | None, ...] = (
     lambda body: m.Pong(*_PONG.unpack(body)),
     _read_attach,
     lambda body: m.Received(*_RECEIVED.unpack(body)),
+    _read_have,
+    _read_proof,
 )
 
 

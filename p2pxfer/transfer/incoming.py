@@ -8,6 +8,7 @@ from __future__ import annotations
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.manifest import UNKNOWN_SIZE, block_size
 from p2pxfer.transfer.actions import WriteBlock
+from p2pxfer.transfer.holdings import Held
 from p2pxfer.transfer.messages import MIN_PIECE, Block
 
 
@@ -20,13 +21,24 @@ class Incoming:
         received: bytes in the blocks so far, the unfinished one included.
     """
 
-    __slots__ = ("_block", "_index", "_left", "_pending", "_short", "number", "received", "size")
+    __slots__ = (
+        "_block",
+        "_held",
+        "_index",
+        "_left",
+        "_pending",
+        "_short",
+        "number",
+        "received",
+        "size",
+    )
 
-    def __init__(self, number: int, size: int) -> None:
+    def __init__(self, number: int, size: int, held: Held | None) -> None:
         self.number = number
         self.size = size
         self.received = 0
         self._block = block_size(size)
+        self._held = held  # what was offered of a file of this size
         self._index = 0
         self._left = 0  # payload that the pending block still needs
         self._pending: Block | None = None
@@ -36,7 +48,8 @@ class Incoming:
         """Take a block's header.
 
         Raises:
-            PeerMisbehaved: not this file's next block, or not as long as that must be.
+            PeerMisbehaved: not this file's next block, not as long as that must be, or kept
+                although not offered.
         """
         if block.number != self.number or block.index != self._index or self._pending is not None:
             raise PeerMisbehaved("the other side sent a block out of order")
@@ -48,10 +61,16 @@ class Incoming:
             fits = length == min(self._block, self.size - self.received)
         if not fits:
             raise PeerMisbehaved("the other side sent a block of the wrong length")
+        if block.kept and not self._offered(block):
+            raise PeerMisbehaved("the other side left out a block that it was not offered")
         self._pending = block
-        self._left = 0 if block.zero else length
+        self._left = block.payload
         self._index += 1
         self.received += length
+
+    def _offered(self, block: Block) -> bool:
+        held = self._held
+        return held is not None and held.digest(block.index, block.length) == block.digest
 
     def add_data(self, length: int) -> None:
         """Take payload of the pending block.
@@ -70,7 +89,9 @@ class Incoming:
             return None
         self._pending = None
         offset = self.received - block.length
-        return WriteBlock(block.number, block.index, offset, block.length, block.digest, block.zero)
+        return WriteBlock(
+            block.number, block.index, offset, block.length, block.digest, block.zero, block.kept
+        )
 
     def end(self, size: int, *, whole: bool) -> None:
         """Check the file's end; ``whole`` when neither side failed it.

@@ -13,6 +13,7 @@ from p2pxfer.manifest import UNKNOWN_SIZE
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.actions import BeginFile, EndFile, WriteBlock
 from p2pxfer.transfer.credit import BYTE_WINDOW, block_cost
+from p2pxfer.transfer.holdings import Holdings
 from p2pxfer.transfer.incoming import Incoming
 from p2pxfer.transfer.ledger import Ledger, Slot, Stage, Step
 
@@ -24,10 +25,11 @@ class Intake:
         granted: credit that the sender was told of, cumulative.
     """
 
-    __slots__ = ("_awaited", "_file", "_ledger", "_returned", "_taken", "granted")
+    __slots__ = ("_awaited", "_file", "_holdings", "_ledger", "_returned", "_taken", "granted")
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, holdings: Holdings) -> None:
         self._ledger = ledger
+        self._holdings = holdings
         self._awaited: deque[int] = deque()
         self._file: Incoming | None = None
         self._taken = self._returned = 0  # credit, cumulative
@@ -65,21 +67,23 @@ class Intake:
         slot = self._next(begin.number)
         if self._file is not None or (begin.size == UNKNOWN_SIZE != slot.entry.size):
             raise PeerMisbehaved("the other side began a file twice, or without its size")
-        self._file = Incoming(begin.number, begin.size)
+        held = self._holdings.of(begin.number, begin.size)
+        self._file = Incoming(begin.number, begin.size, held)
         if slot.stage is Stage.DRAINING:
             return None
         return BeginFile(slot.number, slot.entry, begin.size, begin.mode, begin.mtime_ns)
 
     def add_block(self, block: m.Block) -> WriteBlock | None:
-        """A block's header; gives it at once if it is zeros.
+        """A block's header; gives it at once if no data follows.
 
         Raises:
-            PeerMisbehaved: of no file, out of order, of a wrong length, or over the credit.
+            PeerMisbehaved: of no file, out of order, of a wrong length, over the credit, or kept
+                although not offered.
         """
         if self._file is None:
             raise PeerMisbehaved("the other side sent a block of no file")
         self._file.begin_block(block)
-        cost = block_cost(block.length, zero=block.zero)
+        cost = block_cost(block.payload)
         self._taken += cost
         if self._taken > self.granted:
             raise PeerMisbehaved("the other side sent more than it had credit for")
@@ -116,6 +120,7 @@ class Intake:
             raise PeerMisbehaved("the other side ended a file that it never began")
         self._file = None
         self._awaited.popleft()
+        self._holdings.forget(end.number)
         slot.move(Step.END)
         if slot.stage is Stage.OVER:
             return None

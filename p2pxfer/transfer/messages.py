@@ -13,8 +13,10 @@ from p2pxfer.manifest import DIGEST_SIZE, Entry, Failure, TransferKind
 
 VERSION = 1
 OLDEST_VERSION = 1
-CAPABILITIES = 0  # none are defined yet; a bit that the other side does not know is ignored
+RESUME = 1  # capability: `Proof`, `Have` and kept blocks
+CAPABILITIES = RESUME  # a bit that the other side does not know is ignored
 
+HEADER_SIZE = 4  # bytes before the body of a frame
 MAX_MESSAGE = 256 * 1024  # bytes in one message of the channel, whatever was negotiated
 MIN_MESSAGE = 64 * 1024  # a channel must carry this much: RFC 8841, section 6.1, rounds it so
 MIN_PIECE = 4_096  # of payload in one Data, but for the last of its block
@@ -23,6 +25,8 @@ MAX_TARGET = 4_096  # PATH_MAX of Linux; no other system has longer symlinks
 MAX_LABEL = 1_024
 MAX_TEXT = 512
 MAX_SKIPS = 1_024  # ranges in one Want
+MAX_PROOFS = 64  # in one Proof
+MAX_DIGESTS = 2_047  # in one Have, so that it fits any channel
 MAX_NUMBER = 2**32 - 1  # of an entry or block
 MAX_SIZE = 2**63 - 1
 ID_SIZE = 16
@@ -72,6 +76,16 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """S->R, directly after the offer: pairs of 16 and 32 bytes, the id of a transfer and a MAC.
+
+    That S was in those transfers; what the MAC covers is not known here.
+    """
+
+    proofs: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """S->R: entries ``first``, ``first + 1``, … of the manifest, at least one."""
 
@@ -98,6 +112,15 @@ class Decline:
     """R->S: no; the reason is for people."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """R->S: digests of the blocks ``first``, ``first + 1``, … of a file that R holds already."""
+
+    number: int
+    first: int
+    digests: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +160,19 @@ class FileBegin:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """S->R: the next block; its bytes follow as `Data` unless it is all zeros."""
+    """S->R: the next block; its bytes follow as `Data` unless it is all zeros, or R holds it."""
 
     number: int
     index: int
     length: int
     digest: bytes
     zero: bool = False
+    kept: bool = False
+
+    @property
+    def payload(self) -> int:
+        """Bytes of `Data` that follow."""
+        return 0 if self.zero or self.kept else self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,26 +275,7 @@ class Received:
     count: int
 
 
-Message = (
-    Hello
-    | Offer
-    | Page
-    | ManifestEnd
-    | Accept
-    | Decline
-    | Want
-    | Credit
-    | FileBegin
-    | Block
-    | Data
-    | FileEnd
-    | Failed
-    | TransferEnd
-    | Receipt
-    | Bye
-    | Abort
-    | Ping
-    | Pong
-    | Attach
-    | Received
-)
+OfSender = Offer | Proof | Page | ManifestEnd | FileBegin | Block | Data | FileEnd | TransferEnd
+OfReceiver = Accept | Decline | Have | Want | Credit | Failed | Receipt
+OfBoth = Hello | Bye | Abort | Ping | Pong | Attach | Received
+Message = OfSender | OfReceiver | OfBoth

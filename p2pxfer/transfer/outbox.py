@@ -6,8 +6,15 @@ order. Payload is copied once, when its message is joined.
 
 from __future__ import annotations
 
-from p2pxfer.transfer.frames import DATA_TYPE, HEADER_SIZE, encode, header
-from p2pxfer.transfer.messages import MAX_MESSAGE, MIN_MESSAGE, MIN_PIECE, Block, Message
+from p2pxfer.transfer.frames import DATA_TYPE, encode, header
+from p2pxfer.transfer.messages import (
+    HEADER_SIZE,
+    MAX_MESSAGE,
+    MIN_MESSAGE,
+    MIN_PIECE,
+    Block,
+    Message,
+)
 
 
 class Outbox:
@@ -46,10 +53,10 @@ class Outbox:
         return full
 
     def add_block(self, block: Block, payload: bytes | memoryview) -> list[bytes]:
-        """Add a block's header, and its payload cut to fill messages; none of it for zeros."""
+        """Add a block's header, and its payload cut to fill messages, if any follows it."""
         full = self.add(block)
         view = memoryview(payload)
-        at, end = 0, 0 if block.zero else len(view)
+        at, end = 0, len(view) if block.payload else 0
         while at < end:
             room = self._limit - self._size - HEADER_SIZE
             if room < min(MIN_PIECE, end - at):

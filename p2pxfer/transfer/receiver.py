@@ -8,36 +8,23 @@ for that entry. An entry is forgotten once settled, so memory is bounded by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from p2pxfer.errors import IntegrityError, PeerMisbehaved
 from p2pxfer.manifest import Failure
+from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
-from p2pxfer.transfer.actions import (
-    AskAccept,
-    BeginFile,
-    Common,
-    Done,
-    DropData,
-    EndFile,
-    MakeEntry,
-    NeedRoot,
-    NewEntries,
-    Outcome,
-    ReceiverAction,
-    Send,
-    Settled,
-    WriteBlock,
-)
 from p2pxfer.transfer.credit import block_cost
 from p2pxfer.transfer.dialogue import Dialogue, Phase, Rules
+from p2pxfer.transfer.holdings import Holdings
 from p2pxfer.transfer.intake import Intake
 from p2pxfer.transfer.ledger import Ledger, Slot, Stage, Step
 from p2pxfer.transfer.listing import Listing
+from p2pxfer.transfer.skips import Skips
 
-_OF_ENTRIES = (WriteBlock, BeginFile, EndFile, MakeEntry)  # not given once the entry failed here
+_OF_ENTRIES = (a.WriteBlock, a.BeginFile, a.EndFile, a.MakeEntry)  # not once it failed here
 
 
 def _check_own(failure: Failure) -> None:
@@ -45,16 +32,7 @@ def _check_own(failure: Failure) -> None:
         raise ValueError(f"{failure.name} is for the sender to say")
 
 
-def _append_skip(skips: list[m.Skip], number: int, failure: Failure) -> None:
-    """Add one entry to ranges, growing the last one where that fits."""
-    last = skips[-1] if skips else None
-    if last and last.failure is failure and last.first + last.count == number:
-        skips[-1] = m.Skip(last.first, last.count + 1, failure)
-    else:
-        skips.append(m.Skip(number, 1, failure))
-
-
-class Receiver(Dialogue[ReceiverAction]):
+class Receiver(Dialogue[a.ReceiverAction]):
     """The receiving side of one transfer.
 
     Args:
@@ -71,26 +49,47 @@ class Receiver(Dialogue[ReceiverAction]):
         self._offer: m.Offer | None = None
         self._ledger = Ledger()
         self._listing = Listing(self._ledger)
-        self._intake = Intake(self._ledger)
-        self._outcomes: list[Outcome] = []
+        self._holdings = Holdings(self._ledger)
+        self._intake = Intake(self._ledger, self._holdings)
+        self._outcomes: list[a.Outcome] = []
         self._told_settled = 0
-        self._asked = False
+        self._asked = self._asked_root = self._proven = False
         self._end: m.TransferEnd | None = None
-        self._asked_root = False
         self.receipt: m.Receipt | None = None
 
     def accept(self) -> None:
         """Answers `AskAccept`: yes."""
         self._answer()
         self.phase = Phase.MOVING
-        self._queue.append(Send(m.Accept()))
+        self._queue.append(a.Send(m.Accept()))
 
     def decline(self, reason: str) -> None:
         """Answers `AskAccept`: no; all that follows is the `Send` that says so."""
         self._answer()
         self.phase = Phase.OVER
         self._queue.clear()
-        self._queue.append(Send(m.Decline(reason)))
+        self._queue.append(a.Send(m.Decline(reason)))
+
+    def hold_room(self) -> int:
+        """How many digests `offer_blocks` may take now; 0 if the other side can't resume."""
+        ready = self.phase is Phase.MOVING and self.capabilities & m.RESUME
+        return self._holdings.room if ready else 0
+
+    def offer_blocks(self, number: int, first: int, digests: Sequence[bytes]) -> None:
+        """Tell of blocks ``first``, ``first + 1``, … here, cut as a file of the entry's size is.
+
+        They count against `hold_room` until it ends, and may come back as kept `WriteBlock`s.
+
+        Raises:
+            ValueError: beyond the room or the file, not ascending, on an entry that is decided or
+                no file of known size.
+        """
+        if not self.hold_room():
+            raise ValueError("no blocks may be offered")
+        self._holdings.add(number, first, digests)
+        for at in range(0, len(digests), m.MAX_DIGESTS):
+            part = tuple(digests[at : at + m.MAX_DIGESTS])
+            self._queue.append(a.Send(m.Have(number, first + at, part)))
 
     def decide(self, through: int, skip: Mapping[int, Failure]) -> None:
         """Answers `NewEntries`: every entry below ``through`` is wanted, but for ``skip``.
@@ -103,30 +102,28 @@ class Receiver(Dialogue[ReceiverAction]):
             raise ValueError("nothing to decide there")
         for failure in skip.values():
             _check_own(failure)
-        skips: list[m.Skip] = []
+        skips = Skips()
         for number in range(ledger.decided, through):
             slot = ledger[number]
             if number in skip:
                 slot.move(Step.SKIP)
                 slot.refuse(skip[number])
-                _append_skip(skips, number, skip[number])
+                skips.add(number, skip[number])
+                self._holdings.forget(number)
             elif ledger.want(slot):
                 self._intake.expect(number)
             else:
-                self._queue.append(MakeEntry(number, slot.entry))
+                self._queue.append(a.MakeEntry(number, slot.entry))
         ledger.decided = through
-        while len(skips) > m.MAX_SKIPS:
-            part, skips = skips[: m.MAX_SKIPS], skips[m.MAX_SKIPS :]
-            self._queue.append(Send(m.Want(part[-1].first + part[-1].count, tuple(part))))
-        self._queue.append(Send(m.Want(through, tuple(skips))))
+        self._queue.extend(map(a.Send, skips.wants(through)))
         self._settle()
 
-    def written(self, block: WriteBlock) -> None:
+    def written(self, block: a.WriteBlock) -> None:
         """Answers `WriteBlock`: on the disk, or handed to whoever reads it."""
         slot = self._ledger.get(block.number)
         if slot is None or slot.stage not in (Stage.AWAITED, Stage.ENDED):
             return
-        self._intake.give_back(slot, block_cost(block.length, zero=block.zero))
+        self._intake.give_back(slot, block_cost(block.payload))
 
     def entry_done(self, number: int) -> None:
         """Answers `MakeEntry` and `EndFile`; blocks of it without `written` count as written."""
@@ -145,7 +142,7 @@ class Receiver(Dialogue[ReceiverAction]):
         slot.move(Step.FAIL)
         if slot.failure is None:
             slot.refuse(failure)
-            self._queue.append(Send(m.Failed(number, failure)))
+            self._queue.append(a.Send(m.Failed(number, failure)))
         self._close(slot)
 
     def transfer_root(self, root: bytes) -> None:
@@ -163,7 +160,7 @@ class Receiver(Dialogue[ReceiverAction]):
             self._offer.transfer_id, root, ledger.listed, ledger.done_size, ledger.failures
         )
         self.receipt = r.signed(self._key, own)
-        self._queue.append(Send(self.receipt))
+        self._queue.append(a.Send(self.receipt))
 
     def _answer(self) -> None:
         if self.phase is not Phase.OFFERED or not self._asked:
@@ -198,38 +195,37 @@ class Receiver(Dialogue[ReceiverAction]):
         front = self._ledger.get(self._ledger.settled)
         return front is not None and front.stage in (Stage.MAKING, Stage.ENDED)
 
-    def _take(self) -> ReceiverAction | Common | None:
+    def _take(self) -> a.ReceiverAction | a.Common | None:
         while self._queue:
             action = self._queue.popleft()
             if isinstance(action, _OF_ENTRIES):
                 slot = self._ledger.get(action.number)
                 if slot is None or slot.refused:
-                    if isinstance(action, WriteBlock) and action.payload:
-                        return DropData(action.payload)
+                    if isinstance(action, a.WriteBlock) and action.payload:
+                        return a.DropData(action.payload)
                     continue
             return action
         return self._next_report()
 
-    def _next_report(self) -> ReceiverAction | Common | None:
+    def _next_report(self) -> a.ReceiverAction | a.Common | None:
         if self._listing.changed:
             return self._listing.totals()
         known = self._ledger.listed or self._listing.complete
         if self.phase is Phase.OFFERED and known and self._offer and not self._asked:
             self._asked = True
-            return AskAccept(self._offer)
+            return a.AskAccept(self._offer)
         if self._outcomes:
-            settled = Settled(tuple(self._outcomes))
-            self._outcomes = []
-            return settled
+            outcomes, self._outcomes = self._outcomes, []
+            return a.Settled(tuple(outcomes))
         if self.phase is Phase.MOVING:
             intake, front = self._intake, self._ledger.settled
             if intake.grantable() != intake.granted or front != self._told_settled:
                 intake.granted, self._told_settled = intake.grantable(), front
                 self._ledger.release()
-                return Send(m.Credit(intake.granted, front))
+                return a.Send(m.Credit(intake.granted, front))
         if self._end is not None and not self._asked_root:
             self._asked_root = True
-            return NeedRoot()
+            return a.NeedRoot()
         return None
 
     def _greeted(self) -> None:
@@ -240,9 +236,16 @@ class Receiver(Dialogue[ReceiverAction]):
         self._listing.kind = offer.kind
         self.phase = Phase.OFFERED
 
+    def _on_proof(self, proof: m.Proof) -> None:
+        early = not (self._ledger.listed or self._listing.complete or self._proven)
+        if not (early and self.capabilities & m.RESUME):
+            raise PeerMisbehaved("the other side sent proofs late, twice or out of the blue")
+        self._proven = True
+        self._queue.append(a.Proven(proof.proofs))
+
     def _on_page(self, page: m.Page) -> None:
         self._listing.add_page(page)
-        self._queue.append(NewEntries(page.first, page.entries))
+        self._queue.append(a.NewEntries(page.first, page.entries))
 
     def _on_manifest_end(self, end: m.ManifestEnd) -> None:
         self._listing.end(end)
@@ -261,7 +264,7 @@ class Receiver(Dialogue[ReceiverAction]):
         self._enqueue(self._intake.end(end))
         self._settle()
 
-    def _enqueue(self, action: BeginFile | WriteBlock | EndFile | None) -> None:
+    def _enqueue(self, action: a.BeginFile | a.WriteBlock | a.EndFile | None) -> None:
         if action is not None:
             self._queue.append(action)
 
@@ -269,8 +272,8 @@ class Receiver(Dialogue[ReceiverAction]):
         ledger = self._ledger
         if not self._listing.complete or self._told_settled != ledger.listed:
             raise PeerMisbehaved("the other side ended the transfer before its entries")
-        own = (ledger.listed, ledger.done_size, ledger.failures.count)
-        if (end.entries, end.size, end.failed) != own:
+        failed = ledger.failures.count
+        if (end.entries, end.size, end.failed) != (ledger.listed, ledger.done_size, failed):
             raise PeerMisbehaved("the other side ended the transfer with other sums")
         self._end = end
         self.phase = Phase.CLOSING
@@ -279,11 +282,12 @@ class Receiver(Dialogue[ReceiverAction]):
         if self.receipt is None:
             raise PeerMisbehaved("the other side left before it had a receipt")
         self.phase = Phase.OVER
-        self._queue.append(Done(self.receipt))
+        self._queue.append(a.Done(self.receipt))
 
     rules: ClassVar[Rules] = {
         **Dialogue.common,
         m.Offer: ((Phase.GREETED,), _on_offer),
+        m.Proof: ((Phase.OFFERED,), _on_proof),
         m.Page: ((Phase.OFFERED, Phase.MOVING), _on_page),
         m.ManifestEnd: ((Phase.OFFERED, Phase.MOVING), _on_manifest_end),
         m.FileBegin: ((Phase.MOVING,), _on_file_begin),

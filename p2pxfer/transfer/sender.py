@@ -24,17 +24,13 @@ from p2pxfer.transfer.actions import (
     Send,
     SenderAction,
     Settled,
-    Walk,
 )
 from p2pxfer.transfer.credit import MAX_BYTE_WINDOW, block_cost
 from p2pxfer.transfer.dialogue import Dialogue, Phase, Rules
-from p2pxfer.transfer.frames import MAX_ENTRIES_BYTES, encoded_size
+from p2pxfer.transfer.holdings import Holdings
 from p2pxfer.transfer.ledger import Ledger, Stage, Step
 from p2pxfer.transfer.outgoing import Outgoing
-
-WALK_ROOM: Final = 512
-PAGE_BYTES: Final = 16 * 1024  # a page is cut here, so that content gets between pages
-
+from p2pxfer.transfer.paging import Paging
 
 SETTLABLE: Final = (Stage.OVER, Stage.MAKING, Stage.ENDED)  # by the receiver, from there on
 
@@ -46,65 +42,79 @@ class Sender(Dialogue[SenderAction]):
         offer: what is offered.
         receipt_key: 32 bytes under which the receiver signs; never leaves the machine.
         now: the time in seconds, of the same steady clock as in every later call.
+        proofs: of earlier transfers, see `messages.Proof`; told to a receiver that can resume.
 
-    Attributes:
-        sent: content bytes that went out so far.
+    Raises:
+        ValueError: more proofs than a receiver takes.
     """
 
-    def __init__(self, offer: m.Offer, receipt_key: bytes, now: float) -> None:
+    def __init__(
+        self,
+        offer: m.Offer,
+        receipt_key: bytes,
+        now: float,
+        *,
+        proofs: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         super().__init__(now)
+        if len(proofs) > m.MAX_PROOFS:
+            raise ValueError(f"{len(proofs)} proofs; at most {m.MAX_PROOFS} are taken")
         self._offer = offer
+        self._proofs = tuple(proofs)
         self._key = receipt_key
         self._ledger = Ledger()
-        self._unpaged: deque[Entry] = deque()
+        self._paging = Paging(self._ledger)
+        self._holdings = Holdings(self._ledger)
         self._wanted: deque[int] = deque()
         self._file: Outgoing | None = None
-        self._skipped: int | None = None  # set by end_manifest
-        self._walking = self._told_end = self._asked_root = False
+        self._asked_root = False
         self._credit = self._spent = 0
         self._own: m.Receipt | None = None
 
     @property
     def sent(self) -> int:
-        """Content bytes that went out so far."""
+        """Content bytes in the blocks that went out so far, without those kept."""
         return self._size_moved
 
     def add_entries(self, entries: Sequence[Entry]) -> None:
         """Entries found, in the manifest's order; also answers `Walk`.
 
         Raises:
-            ValueError: one that the protocol can't carry (see `frames.encoded_size`), or after
+            ValueError: one that the protocol can't carry (see `entries.encoded_size`), or after
                 the end.
         """
-        if self._skipped is not None:
-            raise ValueError("the manifest has ended")
-        for entry in entries:
-            encoded_size(entry)
-        self._unpaged.extend(entries)
-        self._walking = False
+        self._paging.add(entries)
 
     def end_manifest(self, skipped: int) -> None:
         """Nothing more will be found; ``skipped`` were found and never listed."""
-        self._skipped = skipped
-        self._walking = False
+        self._paging.end(skipped)
 
     def file_opened(self, number: int, size: int, mode: int, mtime_ns: int) -> None:
         """Answers `OpenFile`: values as of now, ``size`` -1 for a stream."""
-        self._current(number).open(size)
+        self._current(number).open(size, self._holdings.of(number, size))
         self._queue.append(Send(m.FileBegin(number, size, mode, mtime_ns)))
 
     def block_sent(
-        self, number: int, length: int, *, zero: bool = False, last: bool = False
+        self,
+        number: int,
+        length: int,
+        *,
+        zero: bool = False,
+        kept: bool = False,
+        last: bool = False,
     ) -> None:
         """Answers the oldest open `SendBlock`: its frames are in the outbox.
 
-        ``last`` ends a stream; with a ``length`` of 0 no block was made.
+        ``zero`` and ``kept`` are as in the block's header. ``last`` ends a stream; with a
+        ``length`` of 0 no block was made.
 
         Raises:
-            ValueError: not the length that was asked for.
+            ValueError: not the length that was asked for, or kept where nothing was held.
         """
-        self._spent -= self._current(number).answer(length, zero=zero, last=last)
-        self._size_moved += length
+        file = self._current(number)
+        self._spent -= file.answer(length, zero=zero, kept=kept, last=last)
+        if not kept:
+            self._size_moved += length
 
     def file_closed(self, number: int, failure: Failure | None, root: bytes) -> None:
         """Answers `CloseFile`, or comes by itself with a failure, at any time since `OpenFile`."""
@@ -114,6 +124,7 @@ class Sender(Dialogue[SenderAction]):
             raise ValueError("a file without all of its blocks has failed")
         self._spent -= file.unused()
         self._file = None
+        self._holdings.forget(number)
         slot.move(Step.END)
         if not slot.refused:
             slot.failure = failure
@@ -153,43 +164,17 @@ class Sender(Dialogue[SenderAction]):
     def _activity(self) -> m.Activity:
         if self._file is not None and self._file.reading():
             return m.Activity.READING
-        return m.Activity.WALKING if self._walking else m.Activity.IDLE
+        return m.Activity.WALKING if self._paging.walking else m.Activity.IDLE
 
     def _take(self) -> SenderAction | Common | None:
         if self._queue:
             return self._queue.popleft()
         if self.phase is Phase.MOVING or self.phase is Phase.OFFERED:
-            action = self._next_listing()
+            action: SenderAction | Common | None = self._paging.next_action()
             if action is None and self.phase is Phase.MOVING:
                 action = self._next_block(self._file) if self._file else self._next_file()
             return action
         return None
-
-    def _next_listing(self) -> SenderAction | Common | None:
-        if self._unpaged:
-            page = self._cut_page()
-            return Send(page) if page.entries else None
-        if self._skipped is None:
-            if self._walking:
-                return None
-            self._walking = True
-            return Walk(WALK_ROOM)
-        if self._told_end:
-            return None
-        self._told_end = True
-        return Send(m.ManifestEnd(self._ledger.listed, self._ledger.size, self._skipped))
-
-    def _cut_page(self) -> m.Page:
-        ledger, unpaged = self._ledger, self._unpaged
-        first, taken, size = ledger.listed, [], 0
-        while unpaged and size < PAGE_BYTES:
-            entry = unpaged[0]
-            size += encoded_size(entry)
-            if size > MAX_ENTRIES_BYTES or not ledger.fits((entry,)):
-                break
-            taken.append(unpaged.popleft())
-            ledger.add(entry)
-        return m.Page(first, tuple(taken))
 
     def _next_file(self) -> SenderAction | Common | None:
         if self._wanted:
@@ -197,10 +182,12 @@ class Sender(Dialogue[SenderAction]):
             slot = self._ledger[number]
             if slot.refused:
                 slot.move(Step.END)
+                self._holdings.forget(number)
                 return Send(m.FileEnd(number, slot.failure, 0, m.NO_DIGEST))
             self._file = Outgoing(number)
             return OpenFile(number, slot.entry)
-        if self._told_end and self._ledger.settled == self._ledger.listed and not self._asked_root:
+        listed = self._paging.complete and not self._asked_root
+        if listed and self._ledger.settled == self._ledger.listed:
             self._asked_root = True
             return NeedRoot()
         return None
@@ -212,7 +199,7 @@ class Sender(Dialogue[SenderAction]):
             file.closing = True
             return CloseFile(file.number)
         length = file.next_length()
-        cost = block_cost(length, zero=False)
+        cost = block_cost(length)
         if not length or self._spent + cost > self._credit:
             return None
         self._spent += cost
@@ -221,6 +208,8 @@ class Sender(Dialogue[SenderAction]):
     def _greeted(self) -> None:
         self.phase = Phase.OFFERED
         self._queue.append(Send(self._offer))
+        if self._proofs and self.capabilities & m.RESUME:
+            self._queue.append(Send(m.Proof(self._proofs)))
 
     def _on_accept(self, _: m.Accept) -> None:
         self.phase = Phase.MOVING
@@ -230,6 +219,14 @@ class Sender(Dialogue[SenderAction]):
         self._queue.clear()
         why = f": {decline.reason}" if decline.reason else ""
         raise Declined(f"the other side declined{why}")
+
+    def _on_have(self, have: m.Have) -> None:
+        if not self.capabilities & m.RESUME:
+            raise PeerMisbehaved("the other side offered blocks, which it said it can't")
+        try:
+            self._holdings.add(have.number, have.first, have.digests)
+        except ValueError as error:
+            raise PeerMisbehaved(f"the other side offered {error}") from error
 
     def _on_want(self, want: m.Want) -> None:
         ledger = self._ledger
@@ -245,6 +242,7 @@ class Sender(Dialogue[SenderAction]):
             for number in range(skip.first, stop):
                 ledger[number].move(Step.SKIP)
                 ledger[number].refuse(skip.failure)
+                self._holdings.forget(number)
             ledger.decided = stop
         self._want(want.through)
 
@@ -290,6 +288,7 @@ class Sender(Dialogue[SenderAction]):
         **Dialogue.common,
         m.Accept: ((Phase.OFFERED,), _on_accept),
         m.Decline: ((Phase.OFFERED,), _on_decline),
+        m.Have: ((Phase.MOVING,), _on_have),
         m.Want: ((Phase.MOVING,), _on_want),
         m.Credit: ((Phase.MOVING,), _on_credit),
         m.Failed: ((Phase.MOVING,), _on_failed),

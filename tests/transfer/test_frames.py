@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.manifest import Entry, EntryKind, Failure, TransferKind
 from p2pxfer.transfer import messages as m
-from p2pxfer.transfer.frames import (
-    MAX_BODY,
-    MAX_ENTRIES_BYTES,
-    decode,
-    encode,
-    encoded_size,
-    header,
-)
+from p2pxfer.transfer.entries import MAX_ENTRIES_BYTES, encoded_size
+from p2pxfer.transfer.frames import MAX_BODY, decode, encode, header
 
 U16 = st.integers(0, 2**16 - 1)
 U32 = st.integers(0, 2**32 - 1)
@@ -147,7 +141,7 @@ REFUSED = {
     "more skips than fit": header(7, 4 + 9 * 1025) + bytes(4) + (bytes(8) + b"\x20") * 1025,
     "a credit too short": header(8, 11) + bytes(11),
     "a block of nothing": header(10, 45) + bytes(45),
-    "a block with an unknown flag": header(10, 45) + bytes(11) + b"\x01\x02" + bytes(32),
+    "a block with an unknown flag": header(10, 45) + bytes(11) + b"\x01\x04" + bytes(32),
     "a file with size -2": header(9, 22) + bytes(4) + b"\xff" * 7 + b"\xfe" + bytes(10),
     "an unknown failure": header(13, 5) + bytes(4) + b"\x63",
     "an unknown activity": header(18, 17) + bytes(8) + b"\x63" + bytes(8),
