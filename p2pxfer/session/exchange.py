@@ -91,15 +91,13 @@ class Exchange:
         reconnect: Reconnect | None = None,
         continuity: Continuity | None = None,
     ) -> None:
-        if link.channel.max_message < MIN_MESSAGE:
-            raise PeerMisbehaved("the other side takes only messages that are too small")
         self.link = link
         self._machine = machine
         self._side = side
         self._progress = progress
         self._reconnect = reconnect
         self._continuity = continuity or Continuity()
-        self._outbox = Outbox(link.channel.max_message)
+        self._outbox = Outbox(max(link.channel.max_message, MIN_MESSAGE))
         self._outgoing: deque[bytes] = deque()
         self._waiting = 0  # bytes in there
         self._again: deque[bytes] = deque()  # what the last channel may have lost, and signs
@@ -147,6 +145,8 @@ class Exchange:
         """
         pump = asyncio.create_task(self._pump())
         try:
+            if self.link.channel.max_message < MIN_MESSAGE:
+                raise PeerMisbehaved("the other side takes no messages of a useful size")
             if self._continuity.attached:
                 self._listen(self.link)
             else:

@@ -1,0 +1,376 @@
+"""The receiving side at work: asks, decides, writes in a worker thread, answers the machine.
+
+Content goes into a `Sink`, what to do comes from `transfer.Receiver`; the `Exchange` carries it.
+How the link came about is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from p2pxfer.errors import Declined, LocalFileError, PeerMisbehaved, UsageError
+from p2pxfer.files.admission import ExistingPolicy
+from p2pxfer.files.paths import NameRules
+from p2pxfer.files.writer import OutputTree
+from p2pxfer.manifest import EntryKind, Failure, TransferKind
+from p2pxfer.pairing.keys import Role
+from p2pxfer.progress import (
+    Advanced,
+    FileStarted,
+    Offered,
+    Progress,
+    TextReceived,
+    Waiting,
+)
+from p2pxfer.session.exchange import Exchange, Reconnect
+from p2pxfer.session.interaction import NAMES_SHOWN, Interaction, OfferView
+from p2pxfer.session.link import Link
+from p2pxfer.session.sinks import (
+    Arrived,
+    ByteWriter,
+    Deed,
+    Result,
+    Sink,
+    StreamSink,
+    TextSink,
+    Written,
+)
+from p2pxfer.session.summary import RECEIPT, Summary, Tally
+from p2pxfer.session.tree_sink import TreeSink
+from p2pxfer.transfer.actions import (
+    AskAccept,
+    BeginFile,
+    DropData,
+    EndFile,
+    MakeEntry,
+    NeedRoot,
+    NewEntries,
+    Settled,
+    Totals,
+    WriteBlock,
+)
+from p2pxfer.transfer.continuity import PeerRestarted
+from p2pxfer.transfer.messages import Activity, Offer, Receipt
+from p2pxfer.transfer.receiver import Receiver
+
+SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
+ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """What is taken, and where it goes.
+
+    Attributes:
+        output: a directory, the path of a single file, or something with ``write`` and ``flush``.
+        existing: what becomes of files that are there already.
+        max_size: content bytes that are taken in all, None for any number.
+        unsafe_symlinks: keep symlinks that are absolute or leave the tree.
+        portable_names: refuse names that other systems can't hold.
+    """
+
+    output: Path | ByteWriter
+    existing: ExistingPolicy = ExistingPolicy.FAIL
+    max_size: int | None = None
+    unsafe_symlinks: bool = False
+    portable_names: bool = False
+
+
+class ReceiveSide:
+    """What a receiver does beside the machine: an `exchange.Side`."""
+
+    def __init__(
+        self,
+        machine: Receiver,
+        acceptance: Acceptance,
+        pool: ThreadPoolExecutor,
+        progress: Progress,
+        interaction: Interaction,
+    ) -> None:
+        self._machine = machine
+        self._acceptance = acceptance
+        self._pool = pool
+        self._progress = progress
+        self._interaction = interaction
+        self._sink: Sink | None = None
+        self._payload: deque[bytes | memoryview] = deque()
+        self._deeds: deque[Deed] = deque()
+        self._results: list[Result] = []
+        self._pages: deque[NewEntries] = deque()
+        self._changed = asyncio.Event()  # pages or totals came
+        self._to_do = asyncio.Event()  # deeds came
+        self._totals = Totals(0, 0, complete=False, skipped=0)
+        self._advanced = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self.doing: Activity | None = None
+        self.tally = Tally(progress)
+        self.exchange: Exchange  # set by whoever makes both
+
+    @property
+    def skipped(self) -> int:
+        """Entries that the sender could not list."""
+        return self._totals.skipped
+
+    def take(self, payload: bytes | memoryview) -> None:
+        """Bytes of content have arrived; an action says later what they are."""
+        self._payload.append(payload)
+        self._advanced += len(payload)
+
+    def outcome(self) -> Receipt | None:
+        """The receipt, once all is in place, whether or not it was heard."""
+        return self._machine.receipt
+
+    def perform(self, action: object) -> None:
+        """Begin what the machine asks for."""
+        match action:
+            case WriteBlock():
+                if action.zero:
+                    self._advanced += action.length
+                self._deeds.append(Arrived(action, self._take_payload(action.payload)))
+            case BeginFile():
+                self._progress.emit(
+                    FileStarted(action.entry.path, None if action.size < 0 else action.size)
+                )
+                self._deeds.append(action)
+            case EndFile() | MakeEntry():
+                self._deeds.append(action)
+            case DropData(payload):
+                self._take_payload(payload)
+            case NewEntries():
+                self._pages.append(action)
+                self._changed.set()
+            case Totals():
+                self._totals = action
+                self._progress.emit(Offered(action.entries, action.size, action.complete))
+                self._changed.set()
+            case _:
+                self._perform_rarely(action)
+        if self._deeds:
+            self._to_do.set()
+
+    def _perform_rarely(self, action: object) -> None:
+        match action:
+            case AskAccept(offer):
+                self._start(self._decide(offer))
+            case Settled(outcomes):
+                for outcome in outcomes:
+                    self.tally.settle(outcome)
+            case NeedRoot():
+                self._start(self._finish())
+
+    def advance(self, exchange: Exchange) -> bool:  # noqa: ARG002  # the protocol's shape
+        """Answer the machine with what has been done."""
+        if self._advanced:
+            self._progress.emit(Advanced(self._advanced))
+            self._advanced = 0
+        results, self._results = self._results, []
+        for result in results:
+            if isinstance(result, Written):
+                self._machine.written(result.block)
+            elif result.failure is None:
+                self._machine.entry_done(result.number)
+            else:
+                self.tally.reasons[result.number] = result.reason
+                self._machine.entry_failed(result.number, result.failure)
+        return bool(results)
+
+    async def close(self) -> None:
+        """Stop working, and remove what is unfinished."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sink is not None:
+            await self._in_thread(self._sink.close)
+
+    def _take_payload(self, size: int) -> list[bytes | memoryview]:
+        taken: list[bytes | memoryview] = []
+        while size:
+            part = self._payload.popleft()
+            taken.append(part)
+            size -= len(part)
+        return taken
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.create_task(self._guarded(work)))
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  # raised where the transfer is driven
+            self.exchange.fail(error)
+
+    async def _in_thread(self, function: Callable[..., Value], *arguments: object) -> Value:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+    async def _decide(self, offer: Offer) -> None:
+        """Ask, open the sink, then judge every page."""
+        await self._wait_for_totals(offer)
+        if offer.kind is not TransferKind.TEXT:
+            self._sink = await self._in_thread(self._open_sink, offer)
+            await self._in_thread(self._sink.require, *self._outstanding())
+        self._progress.emit(Waiting("accept"))
+        self.doing = Activity.PROMPTING
+        accepted = await self._interaction.accept(self._view(offer))
+        self.doing = None
+        if not accepted:
+            self._machine.decline("")
+            raise Declined("declined: nothing was written")
+        if self._sink is None:
+            self._sink = TextSink()
+        self._machine.accept()
+        self._start(self._work(self._sink))
+        self.exchange.wake()
+        while True:
+            while self._pages:
+                await self._judge(self._sink, self._pages.popleft())
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _wait_for_totals(self, offer: Offer) -> None:
+        """Until it is known what is offered: all of it, or as much as a short time shows."""
+        several = 2  # entries: certainly no single file
+        began = time.monotonic()
+        while not self._totals.complete:
+            single = self._totals.entries < several and offer.kind is TransferKind.FILES
+            left = began + (ALONE if single else SETTLING) - time.monotonic()
+            if left <= 0:
+                return
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
+
+    def _outstanding(self) -> tuple[int, int]:
+        """Bytes and entries listed so far."""
+        return self._totals.size or 0, self._totals.entries
+
+    def _view(self, offer: Offer) -> OfferView:
+        names: list[bytes] = []
+        more = not self._totals.complete
+        for page in self._pages:
+            for entry in page.entries:
+                if b"/" in entry.path:
+                    continue
+                if len(names) == NAMES_SHOWN:
+                    more = True
+                    break
+                names.append(entry.path)
+        totals = self._totals
+        return OfferView(
+            offer.kind, tuple(names), more, totals.entries, totals.size, totals.complete
+        )
+
+    def _open_sink(self, offer: Offer) -> Sink:
+        acceptance = self._acceptance
+        output, limit = acceptance.output, acceptance.max_size
+        single = offer.kind is TransferKind.STREAM or (
+            self._totals.complete
+            and self._totals.entries == 1
+            and self._pages[0].entries[0].kind is EntryKind.FILE
+        )
+        if not isinstance(output, Path):
+            if not single:
+                raise UsageError(
+                    "only a single file or a stream can be written to standard output",
+                    "give a folder with --output",
+                )
+            return StreamSink(output, max_size=limit)
+        name = None
+        directory = output
+        if single and not output.is_dir():
+            target = Path(os.path.realpath(output))  # a symlink here is the user's own
+            if target.exists() and not target.is_file():  # a device, a pipe
+                return StreamSink(_opened(target), max_size=limit)
+            if not target.parent.is_dir():
+                raise LocalFileError(f"the folder of {output} does not exist")
+            directory, name = target.parent, os.fsencode(target.name)
+        tree = OutputTree(
+            directory,
+            rules=NameRules.PORTABLE if acceptance.portable_names else NameRules.host(),
+            existing=acceptance.existing,
+            unsafe_symlinks=acceptance.unsafe_symlinks,
+        )
+        return TreeSink(tree, name=name, max_size=limit)
+
+    async def _judge(self, sink: Sink, page: NewEntries) -> None:
+        """Decide on one page, asking where somebody has to be asked."""
+        skip: dict[int, Failure] = {}
+        reasons = self.tally.reasons
+        for number, failure, reason in await self._in_thread(sink.admit, page.first, page.entries):
+            skip[number], reasons[number] = failure, reason
+        for number, entry in sink.questions():
+            self.doing = Activity.PROMPTING
+            choice = ExistingPolicy(await self._interaction.existing(entry.path))
+            self.doing = None
+            refused = await self._in_thread(sink.answer, number, choice)
+            if refused is not None:
+                skip[number], reasons[number] = refused
+        self._machine.decide(page.first + len(page.entries), skip)
+        self.exchange.wake()
+
+    async def _work(self, sink: Sink) -> None:
+        """Carry out what arrives, in batches: whatever has come while the last one was written."""
+        while True:
+            while self._deeds:
+                deeds = list(self._deeds)
+                self._deeds.clear()
+                results = await self._in_thread(_apply, sink, deeds, lambda: not self._deeds)
+                self._results.extend(results)
+                self.exchange.wake()
+            self._to_do.clear()
+            await self._to_do.wait()
+
+    async def _finish(self) -> None:
+        """Everything is settled: make it last, then say so."""
+        assert self._sink is not None
+        await self._in_thread(self._sink.finish)
+        if isinstance(self._sink, TextSink):
+            self._progress.emit(TextReceived(self._sink.text))
+        self._machine.transfer_root(self.tally.root())
+        self.exchange.wake()
+
+
+def _opened(target: Path) -> ByteWriter:
+    try:
+        return target.open("wb", buffering=0)
+    except OSError as error:
+        raise LocalFileError(f"{target} can't be written: {error.strerror}") from error
+
+
+def _apply(sink: Sink, deeds: list[Deed], idle: Callable[[], bool]) -> list[Result]:
+    return sink.apply(deeds, idle=idle())
+
+
+async def transfer(
+    link: Link,
+    acceptance: Acceptance,
+    progress: Progress,
+    interaction: Interaction,
+    reconnect: Reconnect | None,
+) -> Summary:
+    """Receive over ``link``, and over those that replace it; close the last one."""
+    began = time.monotonic()
+    machine = Receiver(link.keys.key(RECEIPT, Role.B), began)
+    pool = ThreadPoolExecutor(1, "p2pxfer-disk")
+    side = ReceiveSide(machine, acceptance, pool, progress, interaction)
+    exchange = side.exchange = Exchange(link, machine, side, progress, reconnect=reconnect)
+    try:
+        receipt = await exchange.run()
+        return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
+    except PeerRestarted:
+        raise PeerMisbehaved("the sender began again under an old code") from None
+    finally:
+        await side.close()
+        await exchange.link.close()
+        pool.shutdown(wait=False, cancel_futures=True)
