@@ -20,7 +20,15 @@ from p2pxfer.errors import PeerGone
 from p2pxfer.files.walk import Found, Skipped
 from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
 from p2pxfer.pairing.keys import Role
-from p2pxfer.progress import Advanced, EntryFailed, FileStarted, Offered, Progress, Restarted
+from p2pxfer.progress import (
+    Advanced,
+    EntryFailed,
+    FileStarted,
+    Offered,
+    Progress,
+    Restarted,
+    Waiting,
+)
 from p2pxfer.session.exchange import Exchange, Reconnect
 from p2pxfer.session.feed import (
     AsyncReader,
@@ -274,6 +282,7 @@ async def transfer(
             exchange = side.exchange = Exchange(
                 link, machine, side, progress, reconnect=reconnect, continuity=continuity
             )
+            progress.emit(Waiting("accept"))
             try:
                 receipt = await exchange.run()
                 return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
