@@ -28,6 +28,7 @@ from p2pxfer.progress import (
     Note,
     Offered,
     Reconnecting,
+    Restarted,
     Resumed,
     Stalled,
     TextReceived,
@@ -136,6 +137,8 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
             return {"event": "resumed"}
         case Reconnecting(what, attempt):
             return {"event": "reconnecting", "what": what, "attempt": attempt}
+        case Restarted():
+            return {"event": "restarted"}
         case Note(text):
             return {"event": "note", "text": text}
         case TextReceived(text):

@@ -111,6 +111,15 @@ WaitFlag = Annotated[
         rich_help_panel=CODE,
     ),
 ]
+GiveUpFlag = Annotated[
+    str,
+    typer.Option(
+        "--give-up-after",
+        metavar="TIME",
+        help="How long to try to make a broken connection again: 90s, 1h; 0 for not at all.",
+        rich_help_panel=CODE,
+    ),
+]
 QuietFlag = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Show errors only.", rich_help_panel=OUTPUT),
@@ -290,6 +299,15 @@ def byte_count(text: str) -> int:
         raise UsageError(f"not a size: {text}", "a size looks like 500M, 1.5G or 2GiB")
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** POWERS[unit.lower()])
+
+
+def patience(text: str) -> float:
+    """A time as `seconds` takes it, or 0 for none at all.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    return 0.0 if text.strip().lower() in ("0", "0s") else seconds(text)
 
 
 def seconds(text: str) -> float:

@@ -15,6 +15,7 @@ import typer
 from p2pxfer.cli.options import (
     CODE_VARIABLE,
     CodeFileFlag,
+    GiveUpFlag,
     IceCredentialsFlag,
     IceServerFlag,
     JsonFlag,
@@ -28,6 +29,7 @@ from p2pxfer.cli.options import (
     VerifyFlag,
     WaitFlag,
     byte_count,
+    patience,
     seconds,
     secret_file,
 )
@@ -120,6 +122,7 @@ def receive(
     ] = False,
     code_file: CodeFileFlag = None,
     wait: WaitFlag = "1h",
+    give_up_after: GiveUpFlag = "10m",
     verify: VerifyFlag = False,
     rendezvous: RendezvousFlag = None,
     lan: LanFlag = False,
@@ -149,6 +152,7 @@ def receive(
         portable_names=portable_names,
         code_file=code_file,
         wait=wait,
+        give_up_after=give_up_after,
         verify=verify,
         network=NetworkFlags(
             rendezvous=rendezvous,
@@ -175,6 +179,7 @@ class Order:
     portable_names: bool
     code_file: Path | None
     wait: str
+    give_up_after: str
     verify: bool
     network: NetworkFlags
     flags: OutputFlags
@@ -235,6 +240,7 @@ class Order:
             max_size=None if self.max_size is None else byte_count(self.max_size),
             verify=self.verify,
             wait=seconds(self.wait),
+            give_up_after=patience(self.give_up_after),
             unsafe_symlinks=self.unsafe_symlinks,
             portable_names=self.portable_names,
             progress=renderer,

@@ -39,6 +39,7 @@ from p2pxfer.progress import (
     Note,
     Offered,
     Reconnecting,
+    Restarted,
     Resumed,
     Stalled,
     TextReceived,
@@ -206,6 +207,8 @@ class Human(Quiet):
             case Reconnecting(what, attempt):
                 place = PLACES.get(what, escaped(what))
                 self.status(f"Connecting to {place} again, attempt {attempt}")
+            case Restarted():
+                self.say("The receiver was started again; it takes what it lacks")
             case Note(text, detail) if self.scene.verbose or not detail:
                 self.say(self.screen.style.dim(escaped(text)))
             case TextReceived(text):

@@ -16,6 +16,7 @@ import typer
 from p2pxfer.cli.options import (
     CODE,
     CodeFileFlag,
+    GiveUpFlag,
     IceCredentialsFlag,
     IceServerFlag,
     JsonFlag,
@@ -28,6 +29,7 @@ from p2pxfer.cli.options import (
     VerboseFlag,
     VerifyFlag,
     WaitFlag,
+    patience,
     seconds,
     secret_file,
 )
@@ -140,6 +142,7 @@ def send(
         ),
     ] = None,
     wait: WaitFlag = "1h",
+    give_up_after: GiveUpFlag = "10m",
     verify: VerifyFlag = False,
     qr: Annotated[
         bool,
@@ -175,6 +178,7 @@ def send(
         code_file=code_file,
         code_out=code_out,
         wait=wait,
+        give_up_after=give_up_after,
         verify=verify,
         network=NetworkFlags(
             rendezvous=rendezvous,
@@ -214,6 +218,7 @@ class Order:
     code_file: Path | None
     code_out: Path | None
     wait: str
+    give_up_after: str
     verify: bool
     network: NetworkFlags
     output: OutputFlags
@@ -292,6 +297,7 @@ class Order:
             code=self._code(renderer),
             words=self.words or WORDS,
             wait=seconds(self.wait),
+            give_up_after=patience(self.give_up_after),
             verify=self.verify,
             options=WalkOptions(
                 symlinks=self.symlinks.value,

@@ -14,6 +14,7 @@ from p2pxfer.progress import (
     FileFinished,
     FileStarted,
     Offered,
+    Restarted,
     Resumed,
     Stalled,
 )
@@ -78,6 +79,10 @@ class Tally:
                 self.stalled_at = now
             case Resumed():
                 self.stalled = None
+            case Restarted():
+                self.done = self.path_done = self.files = 0
+                self.path = None
+                self._samples.clear()
 
     def sample(self, now: float) -> None:
         """Remember how far it is at ``now`` seconds; `rate` looks at these."""
