@@ -6,6 +6,7 @@ else is written here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from p2pxfer.errors import UnsafeName
 from p2pxfer.files import collisions
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolder, OutFolders
+from p2pxfer.files.journal import Journal
+from p2pxfer.files.naming import is_temporary
 from p2pxfer.files.paths import NameRules, SafePath, safe_target
+from p2pxfer.files.records import Identity, Placed
 from p2pxfer.manifest import Entry, EntryKind, Failure
 
 
@@ -27,6 +31,7 @@ class ExistingPolicy(Enum):
     RENAME = "rename"  # the new one becomes ``name (1).ext``
     SKIP = "skip"
     FAIL = "fail"
+    UPDATE = "update"  # what is there is a basis, and replaced
 
 
 class Naming(Enum):
@@ -51,6 +56,7 @@ class Admission:
         question: ``exists``, and somebody has to say what to do: see `OutputTree.answer`.
         naming: how it will get its name.
         held: its folder waits for it.
+        older: the file that it replaces, where that may serve as a basis; else None.
     """
 
     entry: Entry
@@ -62,6 +68,7 @@ class Admission:
     question: bool = False
     naming: Naming = Naming.NEW
     held: bool = False
+    older: Identity | None = None
 
     def refuse(self, error: EntryError) -> None:
         """Note why it is not taken."""
@@ -70,7 +77,11 @@ class Admission:
 
 
 class Gate:
-    """Judges entries in the order of the manifest. See `OutputTree` for what it takes."""
+    """Judges entries in the order of the manifest. See `OutputTree` for what it takes.
+
+    Attributes:
+        journal: tells what an earlier run has put in place, and takes down which folders are made.
+    """
 
     def __init__(
         self,
@@ -87,6 +98,7 @@ class Gate:
         self._existing = existing
         self._unsafe_symlinks = unsafe_symlinks
         self._name_limit = name_limit
+        self.journal: Journal | None = None
 
     def judge(self, entry: Entry) -> Admission:
         """Judge ``entry``; never raises for its sake."""
@@ -103,7 +115,7 @@ class Gate:
 
     def decide(self, admission: Admission, choice: ExistingPolicy) -> None:
         """Settle what happens to the file that is there."""
-        if choice is ExistingPolicy.OVERWRITE:
+        if choice in (ExistingPolicy.OVERWRITE, ExistingPolicy.UPDATE):
             admission.naming = Naming.REPLACE
         elif choice is ExistingPolicy.RENAME:
             admission.naming = Naming.RENAME
@@ -128,7 +140,7 @@ class Gate:
         if entry.kind is EntryKind.DIRECTORY:
             self._make_directory(admission, found)
             return
-        if found is not None:
+        if not self._is_ours(admission, found) and found is not None:
             self._judge_existing(admission, found)
         if admission.failure is None:
             admission.held = True
@@ -150,11 +162,37 @@ class Gate:
             raise EntryError(Failure.EXISTS, "a folder is in the way")
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
             raise EntryError(Failure.EXISTS, "a device, pipe or socket is in the way")
+        if is_temporary(admission.name):
+            raise EntryError(Failure.EXISTS, "an unfinished file of another transfer is in the way")
         admission.exists = True
+        if self._existing is ExistingPolicy.UPDATE:
+            admission.older = _basis(admission.entry, found)
         if self._existing is ExistingPolicy.ASK:
             admission.question = True
         else:
             self.decide(admission, self._existing)
+
+    def _placed(self, path: bytes) -> Placed | None:
+        return None if self.journal is None else self.journal.placed_earlier(path)
+
+    def _is_ours(self, admission: Admission, found: os.stat_result | None) -> bool:
+        """Whether an earlier run of this transfer put it there, and nobody touched it since."""
+        placed = None if admission.folder.fresh else self._placed(admission.entry.path)
+        if placed is None:
+            return False
+        if placed.name != admission.name:  # it had to take another name then
+            path, at = self._handles.locate(admission.folder, placed.name)
+            try:
+                found = os.stat(path, dir_fd=at, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+        if found is None or stat.S_ISDIR(found.st_mode) or Identity.of(found) != placed.identity:
+            return False
+        admission.name = placed.name
+        admission.exists = True
+        admission.naming = Naming.REPLACE
+        admission.older = _basis(admission.entry, found)
+        return True
 
     def _make_directory(self, admission: Admission, found: os.stat_result | None) -> None:
         entry, parent, name = admission.entry, admission.folder, admission.name
@@ -168,13 +206,36 @@ class Gate:
             except FileExistsError:
                 raise collisions.taken(self._handles, parent) from None
             collisions.note(self._handles, parent, name)
-        takes_attributes = found is None or self._existing is ExistingPolicy.OVERWRITE
+        replaces = self._existing in (ExistingPolicy.OVERWRITE, ExistingPolicy.UPDATE)
+        ours = found is not None and self._was_made(entry.path, found)
         folder = OutFolder(
             parent,
             name,
             entry.path,
             fresh=found is None,
             device=parent.device if found is None else found.st_dev,
-            attributes=(entry.mode, entry.mtime_ns) if takes_attributes else None,
+            attributes=(entry.mode, entry.mtime_ns) if found is None or replaces or ours else None,
         )
         self._folders.add(folder)
+        if ours:
+            self._open_up(folder)
+        if self.journal is not None and (ours or found is None):
+            path, at = self._handles.locate(folder)
+            made = Identity.of(os.stat(path if at is None else at))
+            self.journal.placed([Placed(entry.path, name, made)])
+
+    def _was_made(self, path: bytes, found: os.stat_result) -> bool:
+        placed = self._placed(path)
+        return placed is not None and placed.identity[:2] == Identity.of(found)[:2]
+
+    def _open_up(self, folder: OutFolder) -> None:
+        """It may have got its final mode already, which need not let us write into it."""
+        path, at = self._handles.locate(folder)
+        with contextlib.suppress(OSError):
+            mode = os.stat(path if at is None else at).st_mode
+            os.chmod(path if at is None else at, stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def _basis(entry: Entry, found: os.stat_result) -> Identity | None:
+    regular = stat.S_ISREG(found.st_mode) and entry.kind is EntryKind.FILE
+    return Identity.of(found) if regular else None

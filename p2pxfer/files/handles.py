@@ -10,12 +10,14 @@ looked at first: best effort, a swap in between is not caught.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections import OrderedDict
 
 HANDLES = 48  # open at once: two trees and a connection fit into macOS' default of 256 descriptors
+NAME_LIMIT = 255  # bytes in a name where the filesystem does not say (NAME_MAX)
 HAS_HANDLES = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 
 _BASE_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -79,6 +81,13 @@ class FolderHandles:
                 self._open.move_to_end(folder)
             self._last = folder
         return name, folder.fd
+
+    def name_limit(self) -> int:
+        """Bytes that a name may have in the base."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if HAS_HANDLES:
+                return min(os.fpathconf(self.root.fd, "PC_NAME_MAX"), NAME_LIMIT)
+        return NAME_LIMIT
 
     def forget(self, folder: Folder) -> None:
         """Close the handle of ``folder``, if any: it is not needed soon."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ TEMPORARY_MARK = b".p2pxfer-"
 _RANDOM_DIGITS = (
     12  # hexadecimal; creation is exclusive, so a guessed name only costs a second draw
 )
+_TEMPORARY = re.compile(rb"\..*\.p2pxfer-[0-9a-f]{%d}" % _RANDOM_DIGITS, re.DOTALL)
 _MOST_COPIES = 10_000
 _KIND_OF_BYTE = 0xC0  # RFC 3629, section 3: the bits that tell a continuation byte
 _CONTINUATION = 0x80
@@ -18,6 +20,16 @@ def temporary(name: bytes, limit: int) -> bytes:
     """A fresh name like ``.NAME.p2pxfer-0123456789ab``, at most ``limit`` bytes long."""
     mark = TEMPORARY_MARK + secrets.token_hex(_RANDOM_DIGITS // 2).encode()
     return b"." + _shortened(name, limit - 1 - len(mark)) + mark
+
+
+def is_temporary(name: bytes) -> bool:
+    """Whether ``name`` is one that `temporary` could have made."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_component(name: bytes) -> bool:
+    """Whether ``name`` is one component that stays in its folder."""
+    return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
 
 
 def numbered(name: bytes, limit: int) -> Iterator[bytes]:

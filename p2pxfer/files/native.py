@@ -1,4 +1,4 @@
-"""Two system calls that Python lacks, each with what to do where the system lacks it too.
+"""Three system calls that Python lacks, each with what to do where the system lacks it too.
 
 Loaded with ctypes at first use; nothing here knows what the files are for.
 """
@@ -14,6 +14,7 @@ from functools import cache
 
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _RENAME_EXCL = 4  # sys/stdio.h of macOS
+_PUNCH_HOLE = 0x01 | 0x02  # linux/falloc.h: KEEP_SIZE, PUNCH_HOLE
 _UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK))
 
 CAN_SYNC_FILESYSTEM = sys.platform.startswith("linux")
@@ -72,6 +73,16 @@ def rename_new(source: bytes, target: bytes, dir_fd: int | None) -> None:
     os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
 
+def punch_hole(fd: int, offset: int, length: int) -> bool:
+    """Make zeros of what is stored there, and give the room back; the size stays.
+
+    Returns:
+        False where the system or the filesystem can't, and nothing was done.
+    """
+    call = _fallocate()
+    return call is not None and call(fd, offset, length)
+
+
 @cache
 def _syncfs() -> Callable[[int], None] | None:
     if not CAN_SYNC_FILESYSTEM:
@@ -87,6 +98,25 @@ def _syncfs() -> Callable[[int], None] | None:
         if function(fd) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@cache
+def _fallocate() -> Callable[[int, int, int], bool] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes  # noqa: PLC0415  # only writers need it, and only at first use
+
+    library = ctypes.CDLL(None, use_errno=True)
+    # 64-bit offsets on 32-bit systems have a name of their own in glibc; musl has only these.
+    function = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
+    if function is None:
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+    def call(fd: int, offset: int, length: int) -> bool:
+        return bool(function(fd, _PUNCH_HOLE, offset, length) == 0)
 
     return call
 

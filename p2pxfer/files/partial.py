@@ -10,20 +10,25 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from p2pxfer.files.failures import writing
+from p2pxfer.files.failures import reading, writing
+from p2pxfer.files.native import punch_hole
+from p2pxfer.files.reader import pread
+from p2pxfer.files.records import Identity
 from p2pxfer.manifest import UNKNOWN_SIZE
+from p2pxfer.ranges import RangeSet
 
 Buffers = Sequence[bytes | bytearray | memoryview]
 
 CREATE = (
     os.O_CREAT
     | os.O_EXCL
-    | os.O_WRONLY
+    | os.O_RDWR
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
 _MOST_BUFFERS = 1024  # IOV_MAX of Linux and macOS
+_ZEROS = bytes(256 * 1024)
 
 
 class Home(Protocol):
@@ -37,20 +42,41 @@ class Home(Protocol):
 
 
 class PartialFile:
-    """A file under way; made by `OutputTree.open_file`.
+    """A file under way; made by `OutputTree.open_file`, or found by `OutputTree.adopt`.
 
     Attributes:
         size: bytes it will have; `UNKNOWN_SIZE` for a stream.
         written: the furthest byte written or left as a hole.
+        stale: bytes of an earlier run that it began with: what is in them must be written, left as
+            a hole, or said to be right (`keep`) before it can be committed.
     """
 
-    __slots__ = ("fd", "home", "size", "written")
+    __slots__ = ("_sure", "fd", "home", "size", "stale", "written")
 
-    def __init__(self, fd: int, size: int, home: Home) -> None:
+    def __init__(self, fd: int, size: int, home: Home, *, stale: int = 0) -> None:
         self.fd = fd
         self.size = size
         self.written = 0
         self.home = home
+        self.stale = stale
+        self._sure = RangeSet()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes from ``offset`` on; fewer where the file ends by now.
+
+        Raises:
+            EntryError: it can't be read.
+        """
+        try:
+            data = pread(self.fd, length, offset)
+            while len(data) < length:
+                more = pread(self.fd, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise reading(error) from error
+        return data
 
     def write_at(self, offset: int, buffers: Buffers) -> None:
         """Write ``buffers`` one after another from ``offset`` on.
@@ -59,18 +85,41 @@ class PartialFile:
             ValueError: past the file's size.
             EntryError: the disk said no.
         """
-        self._reach(offset, sum(map(len, buffers)))
+        length = sum(map(len, buffers))
+        self._check(offset, length)
         try:
             write_all(self.fd, offset, buffers)
         except OSError as error:
             raise writing(error) from error
+        self._reach(offset, length)
 
     def hole(self, offset: int, length: int) -> None:
-        """Leave ``length`` zeros at ``offset``, which was never written to, without storing them.
+        """Leave ``length`` zeros at ``offset``, without storing them where that can be had.
+
+        In this run nothing was written there; what an earlier one has left there is wiped.
+
+        Raises:
+            ValueError: past the file's size.
+            EntryError: the disk said no.
+        """
+        self._check(offset, length)
+        stale = min(offset + length, self.stale) - offset
+        try:
+            if stale > 0 and not punch_hole(self.fd, offset, stale):
+                for start in range(0, stale, len(_ZEROS)):
+                    zeros = memoryview(_ZEROS)[: stale - start]
+                    write_all(self.fd, offset + start, [zeros])
+        except OSError as error:
+            raise writing(error) from error
+        self._reach(offset, length)
+
+    def keep(self, offset: int, length: int) -> None:
+        """What is at ``offset`` was compared and is right.
 
         Raises:
             ValueError: past the file's size.
         """
+        self._check(offset, length)
         self._reach(offset, length)
 
     def commit(self, mode: int, mtime_ns: int) -> bytes:
@@ -88,30 +137,38 @@ class PartialFile:
         """Remove it; idempotent, and harmless after `commit`."""
         self.home.drop(self)
 
-    def seal(self, mode: int, mtime_ns: int, *, sync: bool) -> None:
-        """Set the final size, mode and mtime.
+    def seal(self, mode: int, mtime_ns: int, *, sync: bool) -> Identity:
+        """Set the final size, mode and mtime; returns which file it is from now on.
 
         Raises:
+            ValueError: bytes of an earlier run are in it that nobody said were right.
             OSError: the size can't be set, or the bytes can't be synced. Attributes that the
                 filesystem does not take are no failure.
         """
+        if self._sure.missing(0, min(self.stale, self.size)).total():
+            raise ValueError("bytes of an earlier run would be taken for the sender's")
         os.ftruncate(self.fd, self.written if self.size == UNKNOWN_SIZE else self.size)
         set_attributes(self.fd, mode, mtime_ns)
         if sync:
             os.fsync(self.fd)
+        return Identity.of(os.fstat(self.fd))
 
-    def _reach(self, offset: int, length: int) -> None:
+    def _check(self, offset: int, length: int) -> None:
         end = offset + length
         if offset < 0 or (end > self.size and self.size != UNKNOWN_SIZE):
             raise ValueError(f"[{offset}, {end}) is not within {self.size} bytes")
-        self.written = max(self.written, end)
+
+    def _reach(self, offset: int, length: int) -> None:
+        self.written = max(self.written, offset + length)
+        if self.stale:
+            self._sure.add(offset, offset + length)
 
 
 def set_attributes(fd: int, mode: int, mtime_ns: int) -> None:
     """Set a file's permissions, never setuid, setgid or sticky, and its mtime, where possible."""
     with contextlib.suppress(OSError, OverflowError):
         os.utime(fd, ns=(mtime_ns, mtime_ns))
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, AttributeError):  # Windows lacks it
         os.fchmod(fd, mode & 0o777)
 
 

@@ -4,18 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2pxfer.files import collisions
 from p2pxfer.files.admission import Admission, Naming
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.handles import FolderHandles
+from p2pxfer.files.journal import Journal
+from p2pxfer.files.leftovers import matches
 from p2pxfer.files.naming import numbered, temporary
 from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new, sync_filesystem
-from p2pxfer.files.partial import CREATE
+from p2pxfer.files.partial import CREATE, set_attributes, write_all
+from p2pxfer.files.records import Identity, Placed
 from p2pxfer.manifest import Failure
 
 SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
+
+
+class SmallFile(NamedTuple):
+    """A file's whole content with its attributes, for `OutputTree.write_small`."""
+
+    admission: Admission
+    data: bytes
+    mode: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class Nameless:
+    """A file that is written, and has its temporary's name yet.
+
+    Attributes:
+        admission: what it is to become.
+        name: its temporary name; empty if it could not be made.
+        identity: which file it is.
+        error: why it is to be removed instead of named.
+    """
+
+    admission: Admission
+    name: bytes
+    identity: Identity | None = None
+    error: EntryError | None = None
 
 
 class Placing:
@@ -24,29 +55,65 @@ class Placing:
     Args:
         handles: the tree's.
         name_limit: bytes in a name.
+
+    Attributes:
+        journal: takes down what is made before it is made, and named before it is named.
     """
 
     def __init__(self, handles: FolderHandles, name_limit: int) -> None:
         self._handles = handles
         self._name_limit = name_limit
+        self.journal: Journal | None = None
 
-    def create(self, admission: Admission) -> tuple[bytes, int]:
-        """A new empty temporary beside the target, 0600: its name and descriptor.
+    def draw(self, admissions: Sequence[Admission]) -> list[bytes]:
+        """Names for temporaries that are about to be made beside their targets.
+
+        What earlier runs have left for these entries, and nobody adopted, is removed.
+        """
+        names = [temporary(admission.name, self._name_limit) for admission in admissions]
+        if self.journal is not None:
+            for admission in admissions:
+                self._remove_earlier(self.journal, admission)
+            paths = (admission.entry.path for admission in admissions)
+            self.journal.intend(zip(paths, names, strict=True))
+        return names
+
+    def create(self, admission: Admission, name: bytes) -> tuple[bytes, int]:
+        """Make the empty temporary ``name``, 0600: its name, another if that is taken, and handle.
 
         Raises:
             OSError: it can't be made.
         """
         while True:
-            name = temporary(admission.name, self._name_limit)
             path, at = self._handles.locate(admission.folder, name)
             with contextlib.suppress(FileExistsError):
                 return name, os.open(path, CREATE, 0o600, dir_fd=at)
+            (name,) = self.draw([admission])
 
     def remove(self, admission: Admission, name: bytes) -> None:
         """Remove the temporary ``name``, if it can be done."""
         with contextlib.suppress(OSError):
             path, at = self._handles.locate(admission.folder, name)
             os.unlink(path, dir_fd=at)
+
+    def write(self, small: SmallFile, name: bytes, *, sync: bool) -> Nameless:
+        """Write the temporary ``name`` with all that is to be in it."""
+        nameless = Nameless(small.admission, b"")
+        try:
+            nameless.name, fd = self.create(small.admission, name)
+            try:
+                if small.data:
+                    write_all(fd, 0, [small.data])
+                set_attributes(fd, small.mode, small.mtime_ns)
+                if sync:
+                    os.fsync(fd)
+                if self.journal is not None:
+                    nameless.identity = Identity.of(os.fstat(fd))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            nameless.error = writing(error)
+        return nameless
 
     def syncs_together(self, count: int) -> bool:
         """Whether `sync` serves ``count`` files better than an fsync each.
@@ -68,6 +135,37 @@ class Placing:
             return writing(error)
         return None
 
+    def place_all(self, batch: Sequence[Nameless], *, together: bool) -> list[EntryError | None]:
+        """Name what was written, or remove what failed.
+
+        Args:
+            batch: each synced already, unless
+            together: their filesystems are to be synced first.
+
+        Returns:
+            For each None, or why it was removed.
+        """
+        lost = self.sync(nameless.admission for nameless in batch) if together else None
+        if self.journal is not None and lost is None:
+            self.journal.placed(_placed(batch))
+        gone = []
+        for nameless in batch:
+            admission = nameless.admission
+            nameless.error = nameless.error or lost
+            wanted = admission.name
+            if nameless.error is None:
+                nameless.error = self.place(admission, nameless.name)
+            elif nameless.name:
+                self.remove(admission, nameless.name)
+            if nameless.error is not None:
+                gone.append(admission.entry.path)
+            elif self.journal is not None and admission.name != wanted:
+                self.journal.placed(_placed([nameless]))
+        if self.journal is not None:
+            self.journal.forgotten(gone)
+            self.journal.settled(nameless.admission.entry.path for nameless in batch)
+        return [nameless.error for nameless in batch]
+
     def place(self, admission: Admission, name: bytes) -> EntryError | None:
         """Give the temporary ``name`` its target's name, or remove it and say why not."""
         try:
@@ -88,13 +186,28 @@ class Placing:
             OSError: it can't be made.
         """
         if admission.naming is Naming.REPLACE:
-            name = temporary(admission.name, self._name_limit)
+            (name,) = self.draw([admission])
             self._symlink(admission, target, name)
             outcome = self.place(admission, name)
             if outcome is not None:
                 raise outcome
             return
         self._give_name(admission, lambda name: self._symlink(admission, target, name))
+
+    def note(self, admission: Admission) -> None:
+        """What was admitted is in place, whole, with its attributes: take it down."""
+        if self.journal is not None:
+            path, at = self._handles.locate(admission.folder, admission.name)
+            identity = Identity.of(os.stat(path, dir_fd=at, follow_symlinks=False))
+            self.journal.placed([Placed(admission.entry.path, admission.name, identity)])
+
+    def _remove_earlier(self, journal: Journal, admission: Admission) -> None:
+        partial = journal.take_partial(admission.entry.path)
+        if partial is not None:
+            with contextlib.suppress(OSError):
+                path, at = self._handles.locate(admission.folder, partial.temporary)
+                if matches(os.stat(path, dir_fd=at, follow_symlinks=False), partial):
+                    os.unlink(path, dir_fd=at)
 
     def _give_name(self, admission: Admission, attempt: Callable[[bytes], None]) -> None:
         try:
@@ -123,3 +236,11 @@ class Placing:
     def _symlink(self, admission: Admission, target: bytes, name: bytes) -> None:
         path, at = self._handles.locate(admission.folder, name)
         os.symlink(target, path, dir_fd=at)
+
+
+def _placed(batch: Sequence[Nameless]) -> list[Placed]:
+    return [
+        Placed(nameless.admission.entry.path, nameless.admission.name, nameless.identity)
+        for nameless in batch
+        if nameless.error is None and nameless.identity is not None
+    ]

@@ -56,9 +56,9 @@ class SourceFile:
             EntryError: the file ends before that by now, or can't be read.
         """
         try:
-            data = _pread(self._fd, length, offset)
+            data = pread(self._fd, length, offset)
             while len(data) < length:
-                more = _pread(self._fd, length - len(data), offset + len(data))
+                more = pread(self._fd, length - len(data), offset + len(data))
                 if not more:
                     raise EntryError(Failure.CHANGED, "it became shorter while it was read")
                 data += more
@@ -183,7 +183,7 @@ class SourceTree:
             content = Content(size, stat.S_IMODE(before.st_mode), before.st_mtime_ns)
             if size > limit:
                 return content
-            data = _pread(fd, size + 1, 0)
+            data = pread(fd, size + 1, 0)
             after = os.fstat(fd)
         finally:
             os.close(fd)
@@ -230,7 +230,8 @@ class SourceTree:
         return folder, name
 
 
-def _pread(fd: int, length: int, offset: int) -> bytes:
+def pread(fd: int, length: int, offset: int) -> bytes:
+    """Read what the system gives at once at ``offset``; empty at the end."""
     if hasattr(os, "pread"):
         return os.pread(fd, length, offset)
     os.lseek(fd, offset, os.SEEK_SET)

@@ -13,33 +13,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from p2pxfer.errors import LocalFileError
 from p2pxfer.files.admission import Admission, ExistingPolicy, Gate
+from p2pxfer.files.basis import Basis, open_older
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolders
 from p2pxfer.files.handles import HANDLES
+from p2pxfer.files.journal import Journal
 from p2pxfer.files.native import sync_filesystem
-from p2pxfer.files.partial import PartialFile, set_attributes, write_all
+from p2pxfer.files.open_files import OpenFiles
+from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.paths import NameRules
-from p2pxfer.files.placing import Placing
+from p2pxfer.files.placing import Nameless, Placing, SmallFile
 from p2pxfer.files.space import Space, free_space
-from p2pxfer.manifest import Entry, Failure
+from p2pxfer.manifest import Entry
 
-NAME_LIMIT = 255  # bytes in a name where the filesystem does not say (NAME_MAX)
-SPACE_CHECKED = 1024 * 1024  # bytes from which a file's room is looked up before it is opened
-
-
-class SmallFile(NamedTuple):
-    """A file's whole content with its attributes, for `OutputTree.write_small`."""
-
-    admission: Admission
-    data: bytes
-    mode: int
-    mtime_ns: int
+__all__ = ["OutputTree", "SmallFile"]
 
 
 class OutputTree:
@@ -74,9 +67,9 @@ class OutputTree:
                 f"{os.fsdecode(directory)} can't be written to: {error.strerror}"
             ) from error
         self._handles = self._folders.handles
-        name_limit = self._ask_name_limit()
+        name_limit = self._handles.name_limit()
         self._placing = Placing(self._handles, name_limit)
-        self._partials: dict[PartialFile, tuple[Admission, bytes]] = {}
+        self._open_files = OpenFiles(self._handles, self._placing)
         self._gate = Gate(
             self._folders,
             rules=rules if NameRules.host() is NameRules.POSIX else NameRules.PORTABLE,
@@ -84,6 +77,13 @@ class OutputTree:
             unsafe_symlinks=unsafe_symlinks,
             name_limit=name_limit,
         )
+
+    def record(self, journal: Journal) -> None:
+        """Take down from now on what another run would need, and go by what an earlier one did.
+
+        To be said before the first entry is admitted, and after somebody has accepted the offer.
+        """
+        self._placing.journal = self._gate.journal = journal
 
     def admit(self, entry: Entry) -> Admission:
         """Judge the next entry of the manifest; a directory that passes is made at once.
@@ -123,6 +123,7 @@ class OutputTree:
             with contextlib.suppress(OSError, OverflowError, NotImplementedError):
                 times = (entry.mtime_ns, entry.mtime_ns)
                 os.utime(path, ns=times, dir_fd=at, follow_symlinks=False)
+            self._placing.note(admission)
         except OSError as error:
             raise writing(error) from error
         finally:
@@ -134,19 +135,8 @@ class OutputTree:
         Raises:
             EntryError: it can't be made, or there is no room for it; the entry is settled.
         """
-        try:
-            if size >= SPACE_CHECKED and size > self.space().size:
-                raise EntryError(Failure.NO_SPACE, "no space left on the disk")
-            name, fd = self._placing.create(admission)
-        except OSError as error:
-            self._settle(admission)
-            raise writing(error) from error
-        except LocalFileError:
-            self._settle(admission)
-            raise
-        partial = PartialFile(fd, size, self)
-        self._partials[partial] = (admission, name)
-        return partial
+        with self._settling(admission):
+            return self._open_files.create(admission, size, self)
 
     def commit(self, finished: Sequence[tuple[PartialFile, int, int]]) -> list[EntryError | None]:
         """Bring whole files to the disk together, then name each.
@@ -157,26 +147,11 @@ class OutputTree:
         Returns:
             For each None, or why it was removed.
         """
-        outcomes: list[EntryError | None] = [None] * len(finished)
         together = self._placing.syncs_together(len(finished))
-        for index, (partial, mode, mtime_ns) in enumerate(finished):
-            try:
-                partial.seal(mode, mtime_ns, sync=not together)
-            except OSError as error:
-                outcomes[index] = writing(error)
-        lost = None
-        if together:
-            lost = self._placing.sync(self._partials[partial][0] for partial, _, _ in finished)
-        for index, (partial, _, _) in enumerate(finished):
-            outcomes[index] = outcomes[index] or lost
-            if outcomes[index] is not None:
-                self.drop(partial)
-                continue
-            admission, name = self._partials.pop(partial)
-            os.close(partial.fd)
-            outcomes[index] = self._placing.place(admission, name)
-            self._settle(admission)
-        return outcomes
+        batch = []
+        for partial, mode, mtime_ns in finished:
+            batch.append(self._open_files.seal(partial, mode, mtime_ns, sync=not together))
+        return self._named(batch, together=together)
 
     def write_small(self, batch: Sequence[SmallFile]) -> list[EntryError | None]:
         """Write, sync and name many small files in one go; some 256 to 1,024 serve best.
@@ -184,24 +159,53 @@ class OutputTree:
         Returns:
             For each None, or why it was not written.
         """
-        outcomes: list[EntryError | None] = [None] * len(batch)
-        names: list[bytes] = []
         together = self._placing.syncs_together(len(batch))
-        for index, small in enumerate(batch):
-            name = b""
-            try:
-                name = self._write_temporary(small, sync=not together)
-            except OSError as error:
-                outcomes[index] = writing(error)
-            names.append(name)
-        lost = self._placing.sync(small.admission for small in batch) if together else None
-        for index, (small, name) in enumerate(zip(batch, names, strict=True)):
-            if outcomes[index] is None:
-                if lost is not None:
-                    self._placing.remove(small.admission, name)
-                outcomes[index] = lost or self._placing.place(small.admission, name)
-            self._settle(small.admission)
-        return outcomes
+        names = self._placing.draw([small.admission for small in batch])
+        nameless = [
+            self._placing.write(small, name, sync=not together)
+            for small, name in zip(batch, names, strict=True)
+        ]
+        return self._named(nameless, together=together)
+
+    def adopt(self, admission: Admission, size: int) -> PartialFile | None:
+        """Go on with what an earlier run has left of an admitted file; see `PartialFile.stale`.
+
+        Returns:
+            None when the journal tells of nothing, or it is no longer there as it was.
+
+        Raises:
+            EntryError: there is no room for the rest; the entry is settled.
+        """
+        with self._settling(admission):
+            return self._open_files.adopt(admission, size, self)
+
+    def older(self, admission: Admission) -> Basis | None:
+        """The file that an admitted one replaces, where it may serve as a basis.
+
+        May be asked again: None once it is not what it was when it was admitted.
+        """
+        if admission.older is None:
+            return None
+        fd = open_older(self._handles, admission.folder, admission.name, admission.older)
+        return None if fd is None else Basis(fd)
+
+    def keep(self, admission: Admission, size: int, mode: int, mtime_ns: int) -> bool:
+        """All of `older` was found right: let it stay, with these attributes.
+
+        Returns:
+            False when it is not what it was, or a hard link would change with it: the file then
+            has to be written, if only from its own basis.
+        """
+        basis = self.older(admission)
+        if basis is None:
+            return False
+        with basis:
+            if basis.size != size or not basis.take_attributes(mode, mtime_ns):
+                return False
+        with contextlib.suppress(OSError):
+            self._placing.note(admission)
+        self._settle(admission)
+        return True
 
     def space(self) -> Space:
         """The room left below the directory.
@@ -231,10 +235,14 @@ class OutputTree:
         except OSError as error:
             raise LocalFileError(f"the disk failed: {error.strerror}") from error
 
-    def close(self) -> None:
-        """Remove what is unfinished and let go of the tree; idempotent."""
-        for partial in list(self._partials):
-            self.drop(partial)
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of the tree, and remove what is unfinished; idempotent.
+
+        Args:
+            keep: leave what the journal lets another run go on with.
+        """
+        for admission in self._open_files.close(keep=keep):
+            self._settle(admission)
         self._handles.close()
 
     def __enter__(self) -> Self:
@@ -250,7 +258,7 @@ class OutputTree:
 
     def commit_one(self, partial: PartialFile, mode: int, mtime_ns: int) -> bytes:
         """What `PartialFile.commit` does."""
-        admission, _ = self._partials[partial]
+        admission = self._open_files.admission(partial)
         (outcome,) = self.commit([(partial, mode, mtime_ns)])
         if outcome is not None:
             raise outcome
@@ -258,35 +266,29 @@ class OutputTree:
 
     def drop(self, partial: PartialFile) -> None:
         """What `PartialFile.discard` does."""
-        if partial in self._partials:
-            admission, name = self._partials.pop(partial)
-            os.close(partial.fd)
-            self._placing.remove(admission, name)
+        admission = self._open_files.drop(partial)
+        if admission is not None:
             self._settle(admission)
 
-    def _write_temporary(self, small: SmallFile, *, sync: bool) -> bytes:
-        name, fd = self._placing.create(small.admission)
+    def _named(self, batch: Sequence[Nameless], *, together: bool) -> list[EntryError | None]:
+        outcomes = self._placing.place_all(batch, together=together)
+        for nameless in batch:
+            self._settle(nameless.admission)
+        return outcomes
+
+    @contextlib.contextmanager
+    def _settling(self, admission: Admission) -> Iterator[None]:
+        """Settle an entry that can't be begun."""
         try:
-            if small.data:
-                write_all(fd, 0, [small.data])
-            set_attributes(fd, small.mode, small.mtime_ns)
-            if sync:
-                os.fsync(fd)
-        except BaseException:
-            os.close(fd)
-            self._placing.remove(small.admission, name)
+            yield
+        except OSError as error:
+            self._settle(admission)
+            raise writing(error) from error
+        except LocalFileError:
+            self._settle(admission)
             raise
-        os.close(fd)
-        return name
 
     def _settle(self, admission: Admission) -> None:
         if admission.held:
             admission.held = False
             self._folders.release(admission.folder)
-
-    def _ask_name_limit(self) -> int:
-        _, at = self._handles.locate(self._folders.root)
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            if at is not None:
-                return min(os.fpathconf(at, "PC_NAME_MAX"), NAME_LIMIT)
-        return NAME_LIMIT

@@ -1,0 +1,201 @@
+"""Older copies: what is on the disk already and may hold blocks of the file that is to come.
+
+A basis is a temporary of an earlier run, or the file that now has the target's name. Nothing is
+believed of it but what is read and hashed now. Which blocks of it are wanted is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from p2pxfer.files.failures import EntryError, writing
+from p2pxfer.files.folders import OutFolder
+from p2pxfer.files.handles import FolderHandles
+from p2pxfer.files.hashing import block_digest, zero_digest
+from p2pxfer.files.leftovers import matches
+from p2pxfer.files.partial import PartialFile, set_attributes
+from p2pxfer.files.reader import SourceFile, pread
+from p2pxfer.files.records import Identity, Partial
+from p2pxfer.files.state import is_ours
+from p2pxfer.manifest import Failure
+
+_FLAGS = (
+    getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_PIECE = 1024 * 1024  # bytes copied at once where the system does not copy by itself
+# What copy_file_range(2) says where it can't serve: other filesystems, old kernels, odd files.
+_NO_RANGES = frozenset(
+    (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF)
+)
+
+
+class Basis:
+    """An older copy, open for reading.
+
+    Attributes:
+        size: bytes that it holds.
+        identity: which file it is, as it was opened.
+    """
+
+    __slots__ = ("_fd", "_partial", "identity", "size")
+
+    def __init__(self, fd: int, partial: PartialFile | None = None) -> None:
+        found = os.fstat(fd)
+        self.identity = Identity.of(found)
+        self.size = found.st_size
+        self._fd = fd
+        self._partial = partial  # it is that file itself, whose descriptor is not ours to close
+
+    @classmethod
+    def of(cls, partial: PartialFile) -> Basis:
+        """What an adopted file holds already."""
+        return cls(partial.fd, partial)
+
+    def digests(self, block_size: int, size: int) -> Iterator[bytes]:
+        """The digests of its blocks, as a file of ``size`` bytes would be cut; lazily, in order.
+
+        It ends at the first block that the basis does not hold whole. A block that is a hole costs
+        no reading, and has the digest of zeros.
+
+        Args:
+            block_size: bytes in a block; the last may be shorter.
+            size: of the file that is to come.
+        """
+        source = SourceFile(self._fd)
+        for offset in range(0, min(size, self.size), block_size):
+            length = min(block_size, size - offset)
+            if offset + length > self.size:
+                return
+            if source.is_hole(offset, length):
+                yield zero_digest(length)
+                continue
+            try:
+                data = source.read_at(offset, length)
+            except EntryError:
+                return
+            yield block_digest(data)
+
+    def copy_to(self, partial: PartialFile, offset: int, length: int) -> None:
+        """Put ``length`` bytes at ``offset`` into the same place of ``partial``.
+
+        Where the filesystem shares blocks between files, nothing is copied. A temporary that is
+        its own basis has them in place.
+
+        Raises:
+            ValueError: past the file's size.
+            EntryError: they can't be read or written, or the basis has changed since it was opened.
+        """
+        if self._partial is partial:
+            partial.keep(offset, length)
+            return
+        try:
+            done = _copy_range(self._fd, partial.fd, offset, length)
+            while done < length:
+                data = pread(self._fd, min(length - done, _PIECE), offset + done)
+                if not data:
+                    break
+                partial.write_at(offset + done, [data])
+                done += len(data)
+        except OSError as error:
+            raise writing(error) from error
+        if done < length or self.changed():
+            raise EntryError(Failure.WRITE_FAILED, "the older copy changed while it was used")
+        partial.keep(offset, length)
+
+    def changed(self) -> bool:
+        """Whether somebody has written to it since it was opened."""
+        return self._partial is None and Identity.of(os.fstat(self._fd)) != self.identity
+
+    def take_attributes(self, mode: int, mtime_ns: int) -> bool:
+        """Set permissions and mtime; False if they belong to another name or user, too."""
+        found = os.fstat(self._fd)
+        if found.st_mtime_ns == mtime_ns and found.st_mode & 0o777 == mode & 0o777:
+            return True
+        if not is_ours(found):
+            return False
+        set_attributes(self._fd, mode, mtime_ns)
+        return True
+
+    def close(self) -> None:
+        """Close it; idempotent. A temporary stays open."""
+        if self._fd >= 0 and self._partial is None:
+            os.close(self._fd)
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _copy_range(source: int, target: int, offset: int, length: int) -> int:
+    """Let the system copy, sharing blocks where it can; returns how far it came."""
+    done = 0
+    if hasattr(os, "copy_file_range"):
+        try:
+            while done < length:
+                at = offset + done
+                some = os.copy_file_range(source, target, length - done, at, at)
+                if not some:
+                    break
+                done += some
+        except OSError as error:
+            if error.errno not in _NO_RANGES:
+                raise
+    return done
+
+
+def open_older(
+    handles: FolderHandles, folder: OutFolder, name: bytes, identity: Identity
+) -> int | None:
+    """A descriptor of the regular file ``name``, for reading, if it is still that one."""
+    with contextlib.suppress(OSError):
+        path, at = handles.locate(folder, name)
+        fd = os.open(path, os.O_RDONLY | _FLAGS, dir_fd=at)
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and Identity.of(found) == identity:
+            return fd
+        os.close(fd)
+    return None
+
+
+def open_partial(handles: FolderHandles, folder: OutFolder, partial: Partial) -> int | None:
+    """A descriptor of an earlier temporary, 0600, for reading and writing, if it is still that one.
+
+    It may have got its final mode already, which need not allow writing.
+    """
+    for flags in (os.O_RDWR, os.O_RDONLY, os.O_RDWR):
+        try:
+            path, at = handles.locate(folder, partial.temporary)
+            fd = os.open(path, flags | _FLAGS, dir_fd=at)
+        except PermissionError:
+            if flags != os.O_RDWR:
+                return None
+            continue
+        except OSError:
+            return None
+        if not partial.inode or not matches(os.fstat(fd), partial):
+            os.close(fd)
+            return None
+        with contextlib.suppress(OSError, AttributeError):  # Windows lacks it
+            os.fchmod(fd, stat.S_IRUSR | stat.S_IWUSR)
+        if flags == os.O_RDWR:
+            return fd
+        os.close(fd)
+    return None

@@ -1,0 +1,88 @@
+"""Temporaries that a run has left behind: finding and removing those of one journal.
+
+They are reached through handles that follow no symlink below the output directory. A file is only
+taken for one of ours if it is still the very file that was recorded; one that was about to be made,
+if it is a file of ours under the name that was drawn for it. Everything else is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from p2pxfer.errors import UnsafeName
+from p2pxfer.files.handles import Folder, FolderHandles
+from p2pxfer.files.naming import is_temporary
+from p2pxfer.files.paths import NameRules, SafePath
+from p2pxfer.files.records import Identity, Partial
+from p2pxfer.files.state import is_ours
+
+
+class Leftover(NamedTuple):
+    """One temporary that is there.
+
+    Attributes:
+        path: where, absolute.
+        size: bytes that it takes on the disk.
+    """
+
+    path: bytes
+    size: int
+
+
+def leftovers(output: bytes, partials: Iterable[Partial]) -> list[Leftover]:
+    """Which of ``partials`` are still there below the directory ``output``."""
+    return [leftover for leftover, _, _ in _found(output, partials)]
+
+
+def remove_leftovers(output: bytes, partials: Iterable[Partial]) -> list[Leftover]:
+    """Remove them; returns those that are gone now."""
+    removed = []
+    for leftover, path, at in _found(output, partials):
+        with contextlib.suppress(OSError):
+            os.unlink(path, dir_fd=at)
+            removed.append(leftover)
+    return removed
+
+
+def matches(found: os.stat_result, partial: Partial) -> bool:
+    """Whether what was found under the temporary's name is that temporary."""
+    if not is_ours(found) or not is_temporary(partial.temporary):
+        return False
+    identity = Identity.of(found)
+    return partial.inode == 0 or (identity.device, identity.inode) == partial[2:4]
+
+
+def _found(
+    output: bytes, partials: Iterable[Partial]
+) -> Iterator[tuple[Leftover, bytes, int | None]]:
+    root = Folder(None, b"")
+    try:
+        handles = FolderHandles(output, root)
+    except OSError:
+        return
+    folders = {b"": root}
+    try:
+        for partial in partials:
+            with contextlib.suppress(OSError, UnsafeName):
+                parent = SafePath.parse(partial.path, NameRules.POSIX).parent
+                path, at = handles.locate(_folder(folders, parent), partial.temporary)
+                found = os.stat(path, dir_fd=at, follow_symlinks=False)
+                if matches(found, partial):
+                    whole = os.path.join(output, parent, partial.temporary)
+                    yield Leftover(whole, getattr(found, "st_blocks", 0) * 512), path, at
+    finally:
+        handles.close()
+
+
+def _folder(folders: dict[bytes, Folder], path: bytes) -> Folder:
+    missing = []
+    while path not in folders:
+        missing.append(path)
+        path = path.rpartition(b"/")[0]
+    folder = folders[path]
+    for below in reversed(missing):
+        folder = folders[below] = Folder(folder, below.rpartition(b"/")[2])
+    return folder

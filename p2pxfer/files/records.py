@@ -1,0 +1,298 @@
+"""What a journal says, and its bytes: records, each with a checksum. Pure; no disk.
+
+    record = mark F1 70 32 78 || u32 length of body || u32 CRC-32 || u8 kind || body
+
+The CRC-32 (zlib's) is over the body and starts from the kind. Where one record is damaged, the next
+is found by its mark; what a killed writer has left torn at the end is passed over likewise. So each
+record that is whole counts, and its order among the others. Integers are big-endian.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from struct import Struct
+from typing import NamedTuple
+
+from p2pxfer.files.naming import is_component, is_temporary
+from p2pxfer.manifest import Entry
+
+VERSION = 1
+MAX_BODY = 128 * 1024  # bytes of a record: the longest path and a name fit well
+MAX_HELD = 2_000_000  # paths that one journal tells of
+MAX_LABEL = 1024  # bytes
+SECRET_SIZE = 32
+RESUME_ID_SIZE = 16
+
+_MARK = b"\xf1p2x"
+_HEAD = Struct(">4sIIB")
+_HEADER = Struct(">B16s32sq")
+_LENGTH = Struct(">I")
+_TRACE = Struct(">QQqqI")
+_MOST_WASTED = 16 * 1024 * 1024  # bytes checked in vain before the rest is given up
+_U64 = 0xFFFF_FFFF_FFFF_FFFF
+_LEAST_I64, _MOST_I64 = -(2**63), 2**63 - 1
+
+
+class Kind(IntEnum):
+    """What a record tells."""
+
+    HEADER = 1
+    PARTIAL = 2
+    PLACED = 3
+    FORGOTTEN = 4  # body: the path
+    SETTLED = 5  # what was placed has its name; no other temporary is under way; no body
+
+
+class Identity(NamedTuple):
+    """Which file it is, and that nobody has written to it since. ``mtime_ns`` as the disk has it.
+
+    An inode number alone would not do: a filesystem gives it to the next file soon.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Identity:
+        """Of what stat has found."""
+        mtime_ns = min(max(found.st_mtime_ns, _LEAST_I64), _MOST_I64)
+        return cls(found.st_dev & _U64, found.st_ino & _U64, found.st_size, mtime_ns)
+
+
+class Partial(NamedTuple):
+    """A temporary under way.
+
+    Attributes:
+        path: its entry's, below the output directory.
+        temporary: its name, in the folder where the entry goes.
+        device, inode: which file it is; both 0 when it was about to be made.
+        size, mtime_ns: its entry's.
+    """
+
+    path: bytes
+    temporary: bytes
+    device: int = 0
+    inode: int = 0
+    size: int = 0
+    mtime_ns: int = 0
+
+    @classmethod
+    def of(cls, entry: Entry, temporary: bytes, found: os.stat_result) -> Partial:
+        """Of a temporary that stat has found."""
+        identity = Identity.of(found)
+        size, mtime_ns = entry.size, min(max(entry.mtime_ns, _LEAST_I64), _MOST_I64)
+        return cls(entry.path, temporary, identity.device, identity.inode, size, mtime_ns)
+
+
+class Placed(NamedTuple):
+    """What this transfer has given a name: a file or symlink, or a directory that it made."""
+
+    path: bytes
+    name: bytes
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """Which transfer it is.
+
+    Attributes:
+        resume_id: 16 bytes that name the transfer to whoever knows its secret.
+        secret: the session's, 32 bytes.
+        code: a digest that an old code is looked up by; at most 64 bytes.
+        rendezvous: the URL where the two sides met.
+        output: the directory that it is received into, absolute.
+        label: what was offered, for people; a peer's bytes, of which 1,024 are kept.
+        created: seconds since the epoch.
+    """
+
+    resume_id: bytes
+    secret: bytes = field(repr=False)
+    code: bytes = field(repr=False)
+    rendezvous: str
+    output: bytes
+    label: bytes
+    created: int
+
+    def encoded(self) -> bytes:
+        """The header's record.
+
+        Raises:
+            ValueError: a field has a wrong length.
+        """
+        if len(self.resume_id) != RESUME_ID_SIZE or len(self.secret) != SECRET_SIZE:
+            raise ValueError("a resume id has 16 bytes and a secret 32")
+        body = _HEADER.pack(VERSION, self.resume_id, self.secret, self.created)
+        label = self.label[:MAX_LABEL]
+        for text in (self.code, self.rendezvous.encode(), self.output, label):
+            body += _LENGTH.pack(len(text)) + text
+        if len(body) > MAX_BODY:
+            raise ValueError("a header that no journal takes")
+        return encoded(Kind.HEADER, body)
+
+    @classmethod
+    def decoded(cls, body: bytes) -> Header | None:
+        """What a header's body says; None of another version, or one that makes no sense."""
+        try:
+            version, resume_id, secret, created = _HEADER.unpack_from(body)
+            if version != VERSION:
+                return None
+            texts = []
+            at = _HEADER.size
+            for _ in range(4):  # code, rendezvous, output, label
+                (length,) = _LENGTH.unpack_from(body, at)
+                at += _LENGTH.size
+                texts.append(body[at : at + length])
+                at += length
+            code, rendezvous, output, label = texts
+            url = rendezvous.decode()
+        except (struct.error, UnicodeDecodeError):
+            return None
+        if at != len(body) or not os.path.isabs(output):
+            return None
+        return cls(
+            resume_id=resume_id, secret=secret, code=code, rendezvous=url, output=output,
+            label=label, created=created,
+        )  # fmt: skip
+
+
+class Contents:
+    """What the records of one journal come to.
+
+    Attributes:
+        header: None when there is none that this version understands.
+        partials: temporaries that may be there, by path.
+    """
+
+    def __init__(self) -> None:
+        self.header: Header | None = None
+        self.partials: dict[bytes, Partial] = {}
+        self._placed: dict[bytes, bytes] = {}  # bodies: a third of what the values would take
+
+    def __len__(self) -> int:
+        """How many paths were placed."""
+        return len(self._placed)
+
+    def placed(self, path: bytes) -> Placed | None:
+        """What was placed for the entry ``path``."""
+        body = self._placed.get(path)
+        return None if body is None else _placed(body)
+
+    def take(self, kind: int, body: bytes) -> None:
+        """Add one record; what it makes no sense of is passed over."""
+        if kind == Kind.HEADER:
+            self.header = self.header or Header.decoded(body)
+        elif kind == Kind.PARTIAL:
+            partial = _partial(body)
+            if partial is not None and len(self.partials) < MAX_HELD:
+                self.partials[partial.path] = partial
+        elif kind == Kind.PLACED:
+            placed = _placed(body)
+            if placed is not None and len(self._placed) < MAX_HELD:
+                self._placed[placed.path] = body
+        elif kind == Kind.FORGOTTEN:
+            self.partials.pop(body, None)
+            self._placed.pop(body, None)
+        elif kind == Kind.SETTLED:
+            self._settle()
+
+    def merge(self, other: Contents) -> None:
+        """Add what a journal that came later says; the header stays."""
+        self.partials.update(other.partials)
+        self._placed.update(other._placed)
+
+    def encoded(self) -> Iterator[bytes]:
+        """The records that say all this, without the header's."""
+        for body in self._placed.values():
+            yield encoded(Kind.PLACED, body)
+        for partial in self.partials.values():
+            yield partial_record(partial)
+
+    def _settle(self) -> None:
+        for path, partial in list(self.partials.items()):
+            placed = self.placed(path)
+            whole = placed is not None and placed.identity.inode == partial.inode
+            if whole or not partial.inode:
+                del self.partials[path]
+
+
+def loaded(data: bytes) -> Contents:
+    """What a journal's bytes come to, however damaged they are."""
+    contents = Contents()
+    for kind, body in decoded(data):
+        contents.take(kind, body)
+    return contents
+
+
+def encoded(kind: int, body: bytes = b"") -> bytes:
+    """One record."""
+    return _HEAD.pack(_MARK, len(body), zlib.crc32(body, kind), kind) + body
+
+
+def partial_record(partial: Partial) -> bytes:
+    """The record of a temporary."""
+    path, temporary, *numbers = partial
+    return encoded(Kind.PARTIAL, _TRACE.pack(*numbers, len(path)) + path + temporary)
+
+
+def placed_record(placed: Placed) -> bytes:
+    """The record of what has got a name."""
+    path, name, identity = placed
+    return encoded(Kind.PLACED, _TRACE.pack(*identity, len(path)) + path + name)
+
+
+def forgotten_records(paths: Iterable[bytes]) -> bytes:
+    """The records that take back what was said of ``paths``."""
+    return b"".join(encoded(Kind.FORGOTTEN, path) for path in paths)
+
+
+def decoded(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The kinds and bodies of all whole records, in order."""
+    at = wasted = 0
+    while wasted < _MOST_WASTED:
+        at = data.find(_MARK, at)
+        if at < 0 or at + _HEAD.size > len(data):
+            return
+        _, length, checksum, kind = _HEAD.unpack_from(data, at)
+        start = at + _HEAD.size
+        if length <= MAX_BODY and start + length <= len(data):
+            body = data[start : start + length]
+            if zlib.crc32(body, kind) == checksum:
+                yield kind, body
+                at = start + length
+                continue
+            wasted += length
+        at += 1
+        wasted += 1
+
+
+def _trace(body: bytes) -> tuple[bytes, bytes, tuple[int, int, int, int]] | None:
+    """Path, name and numbers of a partial's or placed one's body; None if it makes no sense."""
+    try:
+        device, inode, size, mtime_ns, length = _TRACE.unpack_from(body)
+    except struct.error:
+        return None
+    path, name = body[_TRACE.size : _TRACE.size + length], body[_TRACE.size + length :]
+    if not is_component(name):
+        return None
+    return path, name, (device, inode, size, mtime_ns)
+
+
+def _partial(body: bytes) -> Partial | None:
+    found = _trace(body)
+    if found is None or not is_temporary(found[1]):
+        return None
+    path, temporary, numbers = found
+    return Partial(path, temporary, *numbers)
+
+
+def _placed(body: bytes) -> Placed | None:
+    found = _trace(body)
+    return None if found is None else Placed(found[0], found[1], Identity(*found[2]))
