@@ -261,7 +261,7 @@ class Attach:
     """Either way, alone in the first message of each channel: where a side stands.
 
     ``received`` counts the messages of the other side that it has had, over all channels; ``fresh``
-    says that it knows of none before this channel: it has just begun, or begun again.
+    says that no message can have passed either way: it has never heard where the other stands.
     """
 
     received: int
