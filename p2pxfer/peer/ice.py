@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import ifaddr
 from aioice import ice, stun, turn
 
 from p2pxfer.peer import gathering
@@ -250,7 +251,7 @@ class Agent:
         addresses: list[str] = []
         if not self._loopback:
             addresses = ice.get_host_addresses(use_ipv4=True, use_ipv6=True)[:MAX_HOSTS]
-        for chosen in (addresses, LOOPBACK):
+        for chosen in (addresses, [] if self._loopback else _link_local()[:MAX_HOSTS], LOOPBACK):
             found = await connection.get_component_candidates(component=1, addresses=list(chosen))
             if found:
                 connection._local_candidates += found
@@ -350,6 +351,20 @@ def _retrieve(task: asyncio.Task[None]) -> None:
     """A peer's malformed packet has ended the reading task: that closes, and is no crash."""
     if not task.cancelled():
         task.exception()
+
+
+def _link_local() -> list[str]:
+    """IPv6 addresses with their zones, which aioice leaves out. A socket bound to one keeps to it.
+
+    For a network on which nobody was given any other address; elsewhere they would only be told
+    to strangers.
+    """
+    return [
+        f"{entry.ip[0]}%{entry.ip[2]}"
+        for adapter in ifaddr.get_adapters()
+        for entry in adapter.ips
+        if not isinstance(entry.ip, str) and entry.ip[2]
+    ]
 
 
 def _told(candidate: Any) -> Candidate:

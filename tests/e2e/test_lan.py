@@ -1,0 +1,267 @@
+"""The real commands on hosts of a network of their own: a bridge, multicast, and no server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from p2pxfer.errors import ExitCode
+from tests.e2e.conftest import Command, Machine, Pipe
+
+IMPOSTOR = Path(__file__).with_name("impostor.py")
+CONTENT = os.urandom(300_000)
+
+
+class Place:
+    """A network of its own, held open by a process that does nothing."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"up\n"
+        self.pid = self._process.pid
+        self.inside = ("nsenter", f"--net=/proc/{self.pid}/ns/net")
+
+    def ip(self, command: str) -> None:
+        """Run ``ip`` in there."""
+        subprocess.run([*self.inside, "ip", *command.split()], check=True)
+
+    def nft(self, command: str) -> None:
+        """Run ``nft`` in there."""
+        subprocess.run([*self.inside, "nft", command], check=True)
+
+    def close(self) -> None:
+        """Let it go."""
+        with self._process as process:
+            process.kill()
+
+
+class Host(Machine):
+    """A machine on the network, with a file to send in ``file``.
+
+    Attributes:
+        address: how the others reach it.
+    """
+
+    def __init__(self, path: Path, place: Place, address: str) -> None:
+        path.mkdir()
+        super().__init__(path, place.inside)
+        self.address = address
+        self.file = path / f"{path.name}.bin"
+        self.file.write_bytes(CONTENT + path.name.encode())
+        self._place = place
+
+    def deafen(self) -> None:
+        """Let no multicast DNS in or out, as guest networks do."""
+        self._place.nft("add table inet deaf")
+        for hook in ("input", "output"):
+            self._place.nft(f"add chain inet deaf {hook} {{ type filter hook {hook} priority 0; }}")
+            self._place.nft(f"add rule inet deaf {hook} udp dport 5353 drop")
+
+    def received(self, name: str) -> bytes:
+        """What arrived as ``name``."""
+        return (self.there / name).read_bytes()
+
+    def impersonate(self, number: str) -> Pipe:
+        """Offer ``number`` from here, with other words. Returns what the impostor says."""
+        impostor = self.run(str(number), program=(sys.executable, IMPOSTOR), read_output=False)
+        assert impostor.process.stdout is not None
+        said = Pipe(impostor.process.stdout)
+        said.line(lambda line: line == b"offers\n")
+        return said
+
+
+@pytest.fixture
+def lan(tmp_path: Path) -> Iterator[Callable[..., list[Host]]]:
+    """Make a network of some hosts; ``v6`` for one that has link-local IPv6 alone."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("network namespaces need Linux and root")
+    places: list[Place] = []
+    hosts: list[Host] = []
+
+    def make(count: int, *, v6: bool = False) -> list[Host]:
+        switch = Place()
+        places.append(switch)
+        switch.ip("link add lan type bridge mcast_snooping 0")
+        switch.ip("link set lan up")
+        for number in range(1, count + 1):
+            place = Place()
+            places.append(place)
+            switch.ip(f"link add h{number} type veth peer name eth0 netns {place.pid}")
+            switch.ip(f"link set h{number} master lan up")
+            place.ip("link set eth0 addrgenmode none")
+            place.ip("link set eth0 up")
+            address = f"fe80::{number}" if v6 else f"192.168.77.{number}"
+            place.ip(f"addr add {address}/{64 if v6 else 24} dev eth0 {'nodad' if v6 else ''}")
+            hosts.append(Host(tmp_path / f"host{number}", place, address))
+        return hosts
+
+    yield make
+    for host in hosts:
+        host.close()
+    for place in places:
+        place.close()
+
+
+def offer(host: Host, *words: str) -> tuple[Command, dict]:
+    """Send the host's file; the command, and the event that has its code."""
+    command = host.send(*words, host.file)
+    return command, command.event("code")
+
+
+def test_two_hosts_and_nothing_else(lan):
+    """The two commands just work, and the code says how to reach the sender otherwise."""
+    here, there = lan(2)
+    sender, code = offer(here)
+    receiver = there.receive(code["code"], "-o", there.there)
+    assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+    assert there.received("host1.bin") == here.file.read_bytes()
+    number = int(code["code"].split("-")[0])
+    assert 100 <= number <= 999
+    assert code["located"] == [f"{code['code']}@192.168.77.1:8765"]
+
+
+def test_a_code_within_half_a_second_and_found_within_one(lan):
+    """From the start of the commands, the best of three tries: other tests run beside."""
+    here, there = lan(2)
+    to_code, to_sender = [], []
+    for _ in range(3):
+        began = time.monotonic()
+        sender, code = offer(here)
+        to_code.append(time.monotonic() - began)
+        sender.event("waiting")
+        began = time.monotonic()
+        receiver = there.receive(code["code"], "-o", there.there, "--existing", "overwrite")
+        receiver.event("note", lambda event: event["text"].startswith("found the sender"))
+        to_sender.append(time.monotonic() - began)
+        assert (sender.end(), receiver.end()) == (0, 0)
+    assert min(to_code) < 0.5
+    assert min(to_sender) < 1.0
+
+
+def test_five_hosts_two_senders_at_once(lan):
+    """Each receiver finds its own sender; a number that nobody offers is nobody's."""
+    one, two, three, four, five = lan(5)
+    first, first_code = offer(one)
+    second, second_code = offer(two)
+    numbers = {code["code"].split("-")[0] for code in (first_code, second_code)}
+    other = next(number for number in range(100, 999) if str(number) not in numbers)
+    receivers = [
+        three.receive(second_code["code"], "-o", three.there),
+        four.receive(first_code["code"], "-o", four.there),
+    ]
+    lost = five.receive(f"{other}-orbit-lamp")
+    assert [command.end() for command in (first, second, *receivers)] == [0, 0, 0, 0]
+    assert three.received("host2.bin") == two.file.read_bytes()
+    assert four.received("host1.bin") == one.file.read_bytes()
+    assert lost.end() == ExitCode.PEER_GONE
+    error = lost.event("error")
+    assert error["message"] == f"nobody on this network offers {other}"
+    assert "type the longer code with @" in error["hint"]
+
+
+def test_ipv6_link_local_alone(lan):
+    """Hosts that nobody ever gave an address."""
+    here, there = lan(2, v6=True)
+    sender, code = offer(here)
+    receiver = there.receive(code["code"], "-o", there.there)
+    assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+    assert there.received("host1.bin") == here.file.read_bytes()
+
+
+def test_where_multicast_is_blocked_the_address_leads_there(lan):
+    """The plain code finds nobody; the longer one that the sender shows does, as does its URL."""
+    here, there = lan(2)
+    here.deafen()
+    sender, code = offer(here)
+    lost = there.receive(code["code"])
+    assert lost.end() == ExitCode.PEER_GONE
+    assert code["located"] == [f"{code['code']}@192.168.77.1:8765"]
+    receiver = there.receive(code["located"][0], "-o", there.there)
+    assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+    assert there.received("host1.bin") == here.file.read_bytes()
+    sender, code = offer(here)
+    assert code["url"] == f"http://192.168.77.1:8765/#{code['code']}"
+    receiver = there.receive(code["url"], "-o", there.there, "--existing", "overwrite")
+    assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+
+
+@pytest.mark.parametrize("zone", ["", "%eth0"])
+def test_a_link_local_address_leads_there(lan, zone):
+    """Without a zone, which the sender can't know, and with one, as other programs want it."""
+    here, there = lan(2, v6=True)
+    here.deafen()
+    sender, code = offer(here)
+    assert code["located"] == [f"{code['code']}@[fe80::1]:8765"]
+    receiver = there.receive(f"{code['code']}@[fe80::1{zone}]:8765", "-o", there.there)
+    assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+
+
+def test_lan_and_an_address_override_what_is_configured(lan):
+    """Neither side asks the rendezvous that it knows, nor a proxy."""
+    here, there = lan(2)
+    elsewhere = {
+        "P2PXFER_RENDEZVOUS": "https://rendezvous.example.org",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+    }
+    for form in (lambda code: code["code"], lambda code: code["located"][0]):
+        here.env |= elsewhere
+        there.env |= elsewhere
+        sender, code = offer(here, "--lan")
+        receiver = there.receive(form(code), "-o", there.there, "--existing", "overwrite")
+        assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+
+
+def test_two_with_one_number_cost_no_guess(lan):
+    """The receiver lists both and asks which; with the right address it goes on."""
+    here, impostor, there = lan(3)
+    sender, code = offer(here)
+    number = code["code"].split("-")[0]
+    impostor.impersonate(number)
+    lost = there.receive(code["code"])
+    assert lost.end() == ExitCode.USAGE
+    error = lost.event("error")
+    assert error["message"] == f"2 machines on this network offer {number}"
+    listed = {f"{number}-…@192.168.77.{host}:8765" for host in (1, 2)}
+    assert listed <= set(error["hint"].split("\n"))
+    assert code["code"].partition("-")[2] not in str(error)
+    receiver = there.receive(f"{code['code']}@{here.address}", "-o", there.there)
+    assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+    assert sender.events("burnt") == []
+    assert there.received("host1.bin") == here.file.read_bytes()
+
+
+def test_a_spoofed_announcement_gets_one_guess(lan):
+    """An impostor that alone is heard is a hostile rendezvous: a wrong guess, and that is all."""
+    here, impostor, there = lan(3)
+    here.deafen()
+    sender, code = offer(here)
+    said = impostor.impersonate(code["code"].split("-")[0])
+    fooled = there.receive(code["code"], "-o", there.there)
+    assert fooled.end() == ExitCode.WRONG_CODE
+    assert os.listdir(there.there) == []
+    receiver = there.receive(code["located"][0], "-o", there.there)
+    assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+    impostor.close()
+    assert said.everything().count(b"guessed\n") == 1
+
+
+def test_people_are_told_that_only_this_network_is_reached(lan):
+    """What the screen says on the sending side, and what to type elsewhere."""
+    here, there = lan(2)
+    sender = here.run("send", here.file)
+    sender.error_line(b"Only machines on this network can use it")
+    longer = sender.error_line(b"@192.168.77.1:8765").decode().split()[-1]
+    sender.error_line(b"p2pxfer send --rendezvous URL")
+    receiver = there.receive(longer, "-o", there.there)
+    assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
