@@ -124,14 +124,14 @@ def test_symlinks_left_out(machine):
 
 def linked(path):
     """A tree with five symlinks, two of which lead out of it."""
-    tree = path / "tree"
+    tree = path / "home/tree"
     (tree / "folder").mkdir(parents=True)
     (tree / "folder/file").write_text("inside")
     (path / "elsewhere").write_text("elsewhere")
     (tree / "inside").symlink_to("folder/file")
     (tree / "dangling").symlink_to("nowhere")
     (tree / "absolute").symlink_to(path / "elsewhere")
-    (tree / "folder/outside").symlink_to("../../elsewhere")
+    (tree / "folder/outside").symlink_to("../../../elsewhere")
     (tree / "folder/back").symlink_to("..")
     return tree
 
