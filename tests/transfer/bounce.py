@@ -9,78 +9,40 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from p2pxfer.manifest import Entry, EntryKind, Failure, TransferKind, block_size
+from p2pxfer.manifest import Entry, Failure, block_size
 from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
+from p2pxfer.transfer.credit import MAX_HELD
 from p2pxfer.transfer.frames import decode
 from p2pxfer.transfer.outbox import Outbox
 from p2pxfer.transfer.receiver import Receiver
 from p2pxfer.transfer.sender import Sender
-
-KEY = bytes(range(32))
-OFFER = m.Offer(b"i" * 16, TransferKind.FILES, b"label")
-MTIME = 1_700_000_000_123_456_789
+from tests.transfer.plans import KEY, OFFER, STREAM, Plan, Root, content, content_digest
 
 
-def file(name: bytes, size: int) -> Entry:
-    return Entry(EntryKind.FILE, name, size, 0o644, MTIME)
+def drain(machine: Sender | Receiver) -> list[object]:
+    """All that it asks for now."""
+    taken = []
+    while (action := machine.next_action(0.0)) is not None:
+        taken.append(action)
+    return taken
 
 
-def folder(name: bytes) -> Entry:
-    return Entry(EntryKind.DIRECTORY, name, 0, 0o755, MTIME)
-
-
-def link(name: bytes, target: bytes = b"t") -> Entry:
-    return Entry(EntryKind.SYMLINK, name, 0, 0o777, MTIME, target)
-
-
-def content_digest(payload: bytes | memoryview) -> bytes:
-    return hashlib.sha256(payload).digest()
-
-
-class Root:
-    """Stands for the transfer root: a digest over what was settled, in order."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.outcomes: list[tuple[int, Failure | None]] = []
-        self.keep = True
-
-    def take(self, settled: a.Settled) -> None:
-        for outcome in settled.outcomes:
-            if self.keep:
-                self.outcomes.append((outcome.number, outcome.failure))
-            told = (outcome.number, outcome.entry, outcome.failure, outcome.size, outcome.root)
-            self._hash.update(repr(told).encode())
-
-    def digest(self) -> bytes:
-        return self._hash.digest()
-
-
-@dataclass
-class Plan:
-    """What goes wrong, by entry number; an absent number goes right."""
-
-    entries: list[Entry]
-    skip: dict[int, Failure] = field(default_factory=dict)
-    unopened: dict[int, Failure] = field(default_factory=dict)
-    torn: dict[int, Failure] = field(default_factory=dict)  # fails at the sender, mid-way
-    refused: dict[int, Failure] = field(default_factory=dict)  # fails at the receiver, mid-way
-    uncommitted: dict[int, Failure] = field(default_factory=dict)
-    zeros: frozenset[int] = frozenset()  # files that are holes from end to end
-    decline: bool = False
-    page: int = 3  # entries that a walk finds at once
+def feed(machine: Sender | Receiver, *messages: m.Message) -> list[object]:
+    """All that it asks for after these messages."""
+    for message in messages:
+        machine.receive(message, 0.0)
+    return drain(machine)
 
 
 class SendingSide:
     """The session over a `Sender`: a queue of jobs that finish when the chooser says so."""
 
     def __init__(self, plan: Plan, offer: m.Offer = OFFER, max_message: int = 65_536) -> None:
-        self.machine = Sender(offer, KEY, 0.0)
+        self.machine = Sender(offer, KEY, 0.0, proofs=plan.proofs)
         self.outbox = Outbox(max_message)
         self.plan = plan
         self.walker: Iterator[Entry] = iter(plan.entries)
@@ -93,6 +55,7 @@ class SendingSide:
         self.messages: deque[bytes] = deque()
         self.left: dict[int, int] = {}
         self.sent_blocks = 0
+        self.kept: set[tuple[int, int]] = set()
 
     def drain(self, now: float) -> None:
         while (action := self.machine.next_action(now)) is not None:
@@ -132,8 +95,9 @@ class SendingSide:
             self.machine.file_closed(number, failure, m.NO_DIGEST)
             return
         self.hashes[number] = hashlib.sha256()
-        self.left[number] = STREAM if entry.size < 0 else entry.size
-        self.machine.file_opened(number, entry.size, entry.mode, entry.mtime_ns)
+        size = self.plan.opened.get(number, entry.size)
+        self.left[number] = STREAM if size < 0 else size
+        self.machine.file_opened(number, size, entry.mode, entry.mtime_ns)
 
     def _block(self, action: a.SendBlock) -> None:
         number = action.number
@@ -147,14 +111,18 @@ class SendingSide:
         self.left[number] -= length
         last = self.left[number] == 0 and action.length != length
         zero = number in self.plan.zeros
-        payload = bytes(length) if zero else b"x" * length
+        payload = content(zero, length)
         digest = content_digest(payload)
+        kept = action.held == digest
+        zero = zero and not kept
         if length:
             self.hashes[number].update(digest)
             self.sent_blocks += 1
-            block = m.Block(number, action.index, length, digest, zero)
+            if kept:
+                self.kept.add((number, action.index))
+            block = m.Block(number, action.index, length, digest, zero, kept)
             self.messages += self.outbox.add_block(block, payload)
-        self.machine.block_sent(number, length, zero=zero, last=last)
+        self.machine.block_sent(number, length, zero=zero, kept=kept, last=last)
 
     def _close(self, number: int, failure: Failure | None) -> None:
         if number in self.closed:
@@ -162,9 +130,6 @@ class SendingSide:
         self.closed.add(number)
         self.machine.file_closed(number, failure, self.hashes.pop(number).digest())
         del self.left[number]
-
-
-STREAM = block_size(-1) * 2 + 5
 
 
 class ReceivingSide:
@@ -187,6 +152,10 @@ class ReceivingSide:
         self.done: m.Receipt | None = None
         self.messages: deque[bytes] = deque()
         self.totals: a.Totals | None = None
+        self.entries: list[Entry] = []
+        self.offered = 0  # entries below are through with offers
+        self.kept: set[tuple[int, int]] = set()
+        self.proven: list[a.Proven] = []
 
     def feed(self, message: bytes, now: float) -> None:
         for frame in decode(message):
@@ -209,7 +178,11 @@ class ReceivingSide:
                 self._add(-1, self._answer)
             case a.NewEntries(first, entries):
                 self.listed = first + len(entries)
+                self.entries += entries if self.plan.held else ()
+                self.deciding.append(self._offer)
                 self.deciding.append(self._decide)
+            case a.Proven():
+                self.proven.append(action)
             case a.Totals():
                 self.totals = action
             case a.Settled():
@@ -264,6 +237,30 @@ class ReceivingSide:
             self.machine.accept()
             self.accepted = True
 
+    def _offer(self) -> None:
+        """Tell of the blocks that are held of what is listed, one call for each run of them."""
+        if not self.accepted:
+            self.deciding.append(self._offer)
+            return
+        while self.offered < len(self.entries):
+            number, entry = self.offered, self.entries[self.offered]
+            self.offered += 1
+            held = self.plan.held.get(number)
+            if held is None or entry.size <= 0 or number < self.machine._ledger.decided:
+                continue
+            block, runs = block_size(entry.size), []
+            for index in sorted(held):
+                length = min(block, entry.size - index * block)
+                if length > 0:
+                    right = content_digest(content(number in self.plan.zeros, length))
+                    digest = right if held[index] else bytes(32)
+                    if runs and runs[-1][0] + len(runs[-1][1]) == index and index % 2:
+                        runs[-1][1].append(digest)
+                    else:
+                        runs.append((index, [digest]))
+            for first, digests in runs:
+                self.machine.offer_blocks(number, first, digests)
+
     def _decide(self) -> None:
         if not self.accepted:
             self.deciding.append(self._decide)
@@ -275,6 +272,11 @@ class ReceivingSide:
         number = action.number
         if number in self.failed:
             return
+        if action.kept:
+            assert self.plan.held[number][action.index]
+            assert not payload
+            self.kept.add((number, action.index))
+            payload = content(number in self.plan.zeros, action.length)
         data = bytes(action.length) if action.zero else payload
         assert content_digest(data) == action.digest
         self.hashes[number].update(action.digest)
@@ -345,3 +347,21 @@ class Bounce:
             self.now += 0.0001
             self.steps += 1
             assert self.steps < limit, "the machines do not come to an end"
+
+
+def check_end(bounce: Bounce) -> m.Receipt:
+    """Both are done, agree, and hold nothing any more."""
+    sending, receiving = bounce.sending, bounce.receiving
+    assert sending.done is not None
+    assert sending.done == receiving.done
+    assert sending.root.outcomes == receiving.root.outcomes
+    assert [number for number, _ in sending.root.outcomes] == list(range(len(sending.plan.entries)))
+    assert receiving.in_hand == 0
+    assert not receiving.payload
+    assert receiving.kept <= sending.kept
+    assert receiving.machine._holdings.room == sending.machine._holdings.room == MAX_HELD
+    assert receiving.machine.receipt
+    for machine in (sending.machine, receiving.machine):
+        assert machine.next_action(bounce.now) is None
+        assert machine.deadline() is None
+    return sending.done

@@ -39,6 +39,7 @@ MESSAGE = st.one_of(
     st.builds(m.Credit, U64, U32),
     st.builds(m.FileBegin, U32, SIZE, MODE, I64),
     st.builds(m.Block, U32, U32, st.integers(1, 2**32 - 1), DIGEST, st.booleans()),
+    st.builds(m.Block, U32, U32, st.integers(1, 2**32 - 1), DIGEST, kept=st.just(True)),
     st.builds(m.Data, st.binary(min_size=1, max_size=9_000)),
     st.builds(m.FileEnd, U32, st.none() | FAILURE, U64, DIGEST),
     st.builds(m.Failed, U32, FAILURE),
@@ -48,6 +49,10 @@ MESSAGE = st.one_of(
     st.builds(m.Abort, st.sampled_from(m.AbortCode), TEXT),
     st.builds(m.Ping, U64, st.sampled_from(m.Activity), U64),
     st.builds(m.Pong, U64),
+    st.builds(m.Attach, U64, st.booleans()),
+    st.builds(m.Received, U64),
+    st.builds(m.Have, U32, U32, st.lists(DIGEST, min_size=1, max_size=40).map(tuple)),
+    st.builds(m.Proof, st.lists(st.tuples(ID, DIGEST), min_size=1, max_size=64).map(tuple)),
 )
 
 
@@ -142,6 +147,15 @@ REFUSED = {
     "a credit too short": header(8, 11) + bytes(11),
     "a block of nothing": header(10, 45) + bytes(45),
     "a block with an unknown flag": header(10, 45) + bytes(11) + b"\x01\x04" + bytes(32),
+    "a block that is kept and zeros": header(10, 45) + bytes(11) + b"\x01\x03" + bytes(32),
+    "digests of no block": header(22, 8) + bytes(8),
+    "half a digest": header(22, 8 + 48) + bytes(56),
+    "digests without their place": header(22, 7) + bytes(7),
+    "more digests than fit": header(22, 8 + 32 * 2048) + bytes(8 + 32 * 2048),
+    "no proof": header(23, 0),
+    "half a proof": header(23, 16) + bytes(16),
+    "more proofs than fit": header(23, 48 * 65) + bytes(48 * 65),
+    "a flag of an attach that is neither": header(20, 9) + bytes(8) + b"\x02",
     "a file with size -2": header(9, 22) + bytes(4) + b"\xff" * 7 + b"\xfe" + bytes(10),
     "an unknown failure": header(13, 5) + bytes(4) + b"\x63",
     "an unknown activity": header(18, 17) + bytes(8) + b"\x63" + bytes(8),
@@ -162,6 +176,16 @@ def test_an_unknown_type_marked_so_is_passed_over():
     """What a later version may add without asking does not disturb this one."""
     raw = encode(m.Accept()) + header(0x80, 3) + b"new" + encode(m.Bye())
     assert list(decode(raw)) == [m.Accept(), m.Bye()]
+
+
+def test_as_many_digests_and_proofs_as_may_be_fit_any_channel():
+    """Neither frame needs a larger message than every channel carries."""
+    have = m.Have(0, 0, (bytes(32),) * m.MAX_DIGESTS)
+    proof = m.Proof(((bytes(16), bytes(32)),) * m.MAX_PROOFS)
+    for message in (have, proof):
+        raw = encode(message)
+        assert len(raw) <= m.MIN_MESSAGE
+        assert list(decode(raw)) == [message]
 
 
 def test_payload_is_a_slice_of_a_message_that_it_fills():

@@ -9,7 +9,7 @@ from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.liveness import Liveness, Pulse
 from p2pxfer.transfer.sender import Sender
-from tests.transfer.bounce import KEY, OFFER, file
+from tests.transfer.plans import KEY, OFFER, file
 
 IDLE = m.Activity.IDLE
 

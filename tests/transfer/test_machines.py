@@ -12,13 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pxfer.errors import Declined
-from p2pxfer.manifest import Entry, Failure, TransferKind
+from p2pxfer.manifest import (
+    Entry,
+    Failure,
+    TransferKind,
+)
 from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.credit import BYTE_WINDOW, ENTRY_WINDOW, entry_weight
 from p2pxfer.transfer.receiver import Receiver
 from p2pxfer.transfer.sender import Sender
-from tests.transfer.bounce import KEY, MTIME, OFFER, Bounce, Plan, file, folder, link
+from tests.transfer.bounce import Bounce, check_end, drain
+from tests.transfer.plans import KEY, MTIME, OFFER, Plan, file, folder, link
 
 SENDERS = st.sampled_from([Failure.CHANGED, Failure.VANISHED, Failure.UNREADABLE])
 RECEIVERS = st.sampled_from([failure for failure in Failure if failure >= Failure.UNSAFE_NAME])
@@ -45,34 +50,26 @@ def plans(draw) -> Plan:
         refused=some(RECEIVERS),
         uncommitted=some(RECEIVERS),
         zeros=draw(st.frozensets(numbers, max_size=3)),
+        held=some(st.dictionaries(st.integers(0, 3), st.booleans(), min_size=1)),
+        opened={n: size for n, size in some(SIZES).items() if n < count and entries[n].size > 0},
+        proofs=((b"i" * 16, b"m" * 32),) * draw(st.integers(0, 2)),
         page=draw(st.integers(1, 5)),
     )
-
-
-def check_end(bounce: Bounce) -> m.Receipt:
-    """Both are done, agree, and hold nothing any more."""
-    sending, receiving = bounce.sending, bounce.receiving
-    assert sending.done is not None
-    assert sending.done == receiving.done
-    assert sending.root.outcomes == receiving.root.outcomes
-    assert [number for number, _ in sending.root.outcomes] == list(range(len(sending.plan.entries)))
-    assert receiving.in_hand == 0
-    assert not receiving.payload
-    assert receiving.machine.receipt
-    for machine in (sending.machine, receiving.machine):
-        assert machine.next_action(bounce.now) is None
-        assert machine.deadline() is None
-    return sending.done
 
 
 @given(plans(), st.integers())
 @settings(max_examples=300, deadline=None)
 def test_any_order_of_events_ends_with_one_view(plan, seed):
-    """Walks, reads, writes and messages in any order, with failures on either side."""
+    """Walks, reads, writes and messages in any order, with failures on either side.
+
+    The receiver holds some blocks already, right ones and stale ones, and some files have another
+    size when they are opened.
+    """
     chance = random.Random(seed)
     bounce = Bounce(plan)
     bounce.run(chance.randrange)
     receipt = check_end(bounce)
+    assert bounce.receiving.proven == ([a.Proven(plan.proofs)] if plan.proofs else [])
     failed = dict(bounce.sending.root.outcomes)
     assert receipt.failed == sum(failure is not None for failure in failed.values())
     for number, failure in failed.items():
@@ -130,13 +127,6 @@ def test_holes_cost_neither_payload_nor_much_credit():
         last = action
     assert blocks == (4 << 30) // (2 << 20)
     assert last == a.CloseFile(0)
-
-
-def drain(machine: Sender | Receiver) -> list[object]:
-    taken = []
-    while (action := machine.next_action(0.0)) is not None:
-        taken.append(action)
-    return taken
 
 
 def test_a_slow_disk_holds_the_sender_at_its_credit():

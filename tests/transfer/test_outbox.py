@@ -64,6 +64,13 @@ def test_zeros_travel_as_a_header():
     assert list(decode(outbox.flush()[0])) == [block(4_000_000, zero=True)]
 
 
+def test_a_block_that_is_kept_travels_as_a_header():
+    """Its payload is left out, although the session has it."""
+    outbox, kept = Outbox(LIMIT), m.Block(0, 0, 4_000_000, bytes(32), kept=True)
+    assert outbox.add_block(kept, bytes(4_000_000)) == []
+    assert list(decode(outbox.flush()[0])) == [kept]
+
+
 def test_a_channel_with_tiny_messages_is_refused():
     """Every page must fit."""
     with pytest.raises(ValueError, match="65536"):

@@ -12,25 +12,13 @@ from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.credit import BYTE_WINDOW, ENTRY_WINDOW
 from p2pxfer.transfer.receiver import Receiver
-from tests.transfer.bounce import KEY, MTIME, OFFER, file, folder, link
+from tests.transfer.bounce import drain, feed
+from tests.transfer.plans import KEY, MTIME, OFFER, file, folder, link
 
 DIGEST = b"d" * 32
 BLOCK = 262_144
-HELLO = m.Hello(1, 1, 0)
+HELLO = m.Hello(1, 1, m.RESUME)
 TREE = (folder(b"d"), file(b"d/a", 10), file(b"d/b", BLOCK + 5), file(b"d/c", 0))
-
-
-def drain(receiver: Receiver) -> list[object]:
-    taken = []
-    while (action := receiver.next_action(0.0)) is not None:
-        taken.append(action)
-    return taken
-
-
-def feed(receiver: Receiver, *messages: m.Message) -> list[object]:
-    for message in messages:
-        receiver.receive(message, 0.0)
-    return drain(receiver)
 
 
 def offered(offer: m.Offer = OFFER) -> Receiver:
@@ -67,6 +55,14 @@ def done() -> Receiver:
     receiver = moving((folder(b"d"),), {})
     receiver.entry_done(0)
     feed(receiver, m.ManifestEnd(1, 0, 0))
+    return receiver
+
+
+def stream() -> Receiver:
+    receiver = offered(m.Offer(b"i" * 16, TransferKind.STREAM, b""))
+    feed(receiver, m.Page(0, (file(b"in", -1),)))
+    receiver.accept()
+    receiver.decide(1, {})
     return receiver
 
 
@@ -185,10 +181,7 @@ def test_a_text_that_is_more_than_a_text_is_refused(entries):
 
 def test_a_stream_ends_with_its_first_short_block():
     """What follows a short block is refused."""
-    receiver = offered(m.Offer(b"i" * 16, TransferKind.STREAM, b""))
-    feed(receiver, m.Page(0, (file(b"in", -1),)))
-    receiver.accept()
-    receiver.decide(1, {})
+    receiver = stream()
     drain(receiver)
     feed(receiver, begin(0, -1), block(0, 0, 5), m.Data(b"12345"))
     with pytest.raises(PeerMisbehaved, match="length"):

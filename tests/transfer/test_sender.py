@@ -12,26 +12,15 @@ from p2pxfer.manifest import Entry, EntryKind, Failure
 from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
-from p2pxfer.transfer.credit import BYTE_WINDOW, MAX_BYTE_WINDOW
+from p2pxfer.transfer.credit import BYTE_WINDOW, MAX_BYTE_WINDOW, MAX_HELD, MIN_COST
 from p2pxfer.transfer.sender import Sender
-from tests.transfer.bounce import KEY, MTIME, OFFER, file, folder
+from tests.transfer.bounce import drain, feed
+from tests.transfer.plans import KEY, MTIME, OFFER, file, folder
 
 DIGEST = b"d" * 32
-HELLO = m.Hello(1, 1, 0)
+HELLO = m.Hello(1, 1, m.RESUME)
+BLOCK = 262_144
 TREE = (folder(b"d"), file(b"d/a", 10), file(b"d/b", 10), file(b"d/c", 10))
-
-
-def drain(sender: Sender) -> list[object]:
-    taken = []
-    while (action := sender.next_action(0.0)) is not None:
-        taken.append(action)
-    return taken
-
-
-def feed(sender: Sender, *messages: m.Message) -> list[object]:
-    for message in messages:
-        sender.receive(message, 0.0)
-    return drain(sender)
 
 
 def new() -> Sender:
@@ -40,11 +29,11 @@ def new() -> Sender:
     return sender
 
 
-def listed() -> Sender:
+def listed(tree: tuple[Entry, ...] = TREE, hello: m.Hello = HELLO) -> Sender:
     """Greeted, the whole tree listed, no answer yet."""
     sender = new()
-    feed(sender, HELLO)
-    sender.add_entries(TREE)
+    feed(sender, hello)
+    sender.add_entries(tree)
     sender.end_manifest(0)
     drain(sender)
     return sender
@@ -72,6 +61,23 @@ def closing() -> Sender:
     assert drain_last(feed(sender, m.Credit(BYTE_WINDOW, 4))) == a.NeedRoot()
     sender.transfer_root(DIGEST)
     assert drain(sender) == [a.Send(m.TransferEnd(DIGEST, 4, 0, 4))]
+    return sender
+
+
+def have(number: int, first: int, count: int = 1) -> m.Have:
+    return m.Have(number, first, (DIGEST,) * count)
+
+
+def huge() -> Sender:
+    """Two files that are long enough to offer as many blocks of as may be, and an empty one."""
+    sender = listed((file(b"a", 1 << 41), file(b"b", 1 << 41), file(b"c", 0)))
+    feed(sender, m.Accept())
+    return sender
+
+
+def accepted_without_resume() -> Sender:
+    sender = listed(hello=m.Hello(1, 1, 0))
+    feed(sender, m.Accept())
     return sender
 
 
@@ -127,6 +133,28 @@ ATTACKS: dict[str, tuple[Callable[[], Sender], list[m.Message]]] = {
     "signs before the end": (opening, [receipt()]),
     "fails after the end": (closing, [m.Failed(1, Failure.NO_SPACE)]),
     "gives credit after the end": (closing, [m.Credit(BYTE_WINDOW, 4)]),
+    "offers blocks before it accepts": (listed, [have(1, 0)]),
+    "offers blocks without having greeted so": (accepted_without_resume, [have(1, 0)]),
+    "offers blocks of a directory": (moving, [have(0, 0)]),
+    "offers blocks of an empty file": (huge, [have(2, 0)]),
+    "offers blocks of what is not listed": (moving, [have(9, 0)]),
+    "offers blocks of what it decided": (moving, [m.Want(2), have(1, 0)]),
+    "offers blocks of what it skipped": (moving, [m.Want(2, (skip(1, 1),)), have(1, 0)]),
+    "offers blocks of what is settled": (
+        opening,
+        [m.Credit(BYTE_WINDOW, 1), have(0, 0)],
+    ),
+    "offers blocks past the end": (moving, [have(1, 1)]),
+    "offers more blocks than a file has": (moving, [have(1, 0, 2)]),
+    "offers blocks at the end of the world": (moving, [have(1, 2**32 - 1)]),
+    "offers a block twice": (huge, [have(0, 0, 2), have(0, 1)]),
+    "offers blocks backwards": (huge, [have(0, 5), have(0, 4)]),
+    "offers more digests than may be under way": (
+        huge,
+        [*(have(n // 128 % 2, n % 128 * 2_000, 2_000) for n in range(131)), have(1, 6_000, 145)],
+    ),
+    "offers blocks after the end": (closing, [have(1, 0)]),
+    "proves to the sender": (listed, [m.Proof(((b"i" * 16, b"m" * 32),))]),
     "offers to the sender": (listed, [OFFER]),
     "says bye to the sender": (closing, [m.Bye()]),
     "sends content to the sender": (opening, [m.Data(b"x")]),
@@ -205,6 +233,58 @@ def test_a_file_refused_before_its_turn_is_never_opened():
     ]
 
 
+def resumed(size: int = 10) -> Sender:
+    """Entry 1 is open with ``size``; its only block was offered, as it is listed."""
+    sender = moving()
+    feed(sender, have(1, 0), m.Want(2), m.Credit(BYTE_WINDOW, 0))
+    sender.file_opened(1, size, 0o644, MTIME)
+    return sender
+
+
+def test_what_the_receiver_holds_is_told_with_the_block():
+    """If it is the same it takes the least credit, and counts for nothing that was sent."""
+    sender = resumed()
+    assert drain(sender)[-1] == a.SendBlock(1, 0, 0, 10, DIGEST)
+    sender.block_sent(1, 10, kept=True)
+    assert sender.sent == 0
+    assert sender._spent == MIN_COST
+    assert drain(sender) == [a.CloseFile(1)]
+    sender.file_closed(1, None, DIGEST)
+    assert drain(sender)[0] == a.Send(m.FileEnd(1, None, 10, DIGEST))
+
+
+@pytest.mark.parametrize("size", [9, 11, BLOCK + 1, 1 << 40])
+def test_what_the_receiver_holds_is_of_no_use_if_the_block_has_another_length_now(size):
+    """The file was changed since it was listed."""
+    blocks = [action for action in drain(resumed(size)) if isinstance(action, a.SendBlock)]
+    assert blocks[0].held is None
+
+
+def test_room_for_digests_comes_back_when_a_file_is_over():
+    """Sent, failed on either side before its turn, or skipped."""
+    sender = moving()
+    feed(sender, have(1, 0), have(2, 0), have(3, 0))
+    assert sender._holdings.room == MAX_HELD - 3
+    feed(sender, m.Want(4, (skip(3, 1),)), m.Failed(2, Failure.NO_SPACE))
+    assert sender._holdings.room == MAX_HELD - 2
+    sender.file_closed(1, Failure.VANISHED, b"")
+    drain(sender)
+    assert sender._holdings.room == MAX_HELD
+
+
+def test_proofs_follow_the_offer():
+    """Before any page, once the receiver has said that it can resume."""
+    proofs = ((b"i" * 16, b"m" * 32), (b"j" * 16, b"n" * 32))
+    sender = Sender(OFFER, KEY, 0.0, proofs=proofs)
+    drain(sender)
+    sender.add_entries(TREE)
+    sent = [x.message for x in feed(sender, HELLO) if isinstance(x, a.Send)]
+    assert sent[:2] == [OFFER, m.Proof(proofs)]
+    assert isinstance(sent[2], m.Page)
+    with pytest.raises(ValueError, match="65 proofs"):
+        Sender(OFFER, KEY, 0.0, proofs=proofs[:1] * 65)
+
+
 def test_blocks_wait_for_credit():
     """No block is asked for until the whole of it may be sent."""
     sender = moving()
@@ -229,6 +309,12 @@ def test_the_longest_entries_get_pages_of_their_own():
     assert [len(page.entries) for page in pages] == [2, 1]
 
 
+def at_held_block() -> Sender:
+    sender = resumed()
+    drain(sender)
+    return sender
+
+
 def at_block() -> Sender:
     sender = opening()
     sender.file_opened(1, 10, 0o644, MTIME)
@@ -244,6 +330,11 @@ MISTAKES: dict[str, tuple[Callable[[], Sender], Callable[[Sender], None]]] = {
     "sends a block nobody asked for": (opening, lambda s: s.block_sent(1, 10)),
     "sends a short block": (at_block, lambda s: s.block_sent(1, 9, last=True)),
     "sends a long block": (at_block, lambda s: s.block_sent(1, 11)),
+    "keeps a block that is not held": (at_block, lambda s: s.block_sent(1, 10, kept=True)),
+    "keeps a block of zeros": (
+        at_held_block,
+        lambda s: s.block_sent(1, 10, zero=True, kept=True),
+    ),
     "closes a file that is not whole": (at_block, lambda s: s.file_closed(1, None, DIGEST)),
     "closes a file that never opened": (opening, lambda s: s.file_closed(1, None, DIGEST)),
     "closes another file": (opening, lambda s: s.file_closed(2, Failure.CHANGED, DIGEST)),
