@@ -21,6 +21,7 @@ from p2pxfer.session import receive as receiving_room
 from p2pxfer.session import send as sending_room
 from p2pxfer.session.connect import Network
 from p2pxfer.session.interaction import OfferView
+from p2pxfer.transfer import liveness
 from tests.session.ends import PATIENCE, MemoryLink, Peer, channels, paired
 
 NOWHERE = Network(rendezvous="127.0.0.1:1")
@@ -93,6 +94,14 @@ class Attack:
         }
 
 
+async def eventually(holds: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait until it holds, but no longer than that."""
+    for _ in range(int(seconds / 0.02)):
+        if holds():
+            return
+        await asyncio.sleep(0.02)
+
+
 def open_files() -> set[str]:
     """Descriptors and what they are, but for this listing's own."""
     found = set()
@@ -120,14 +129,12 @@ async def nothing_left(tmp_path) -> AsyncIterator[None]:
             *(open_files() - files),
         ]
 
-    deadline = loop.time() + SETTLING
-    while left() and loop.time() < deadline:
-        await asyncio.sleep(0.02)
+    await eventually(lambda: not left(), SETTLING)
     assert not left()
     gc.collect()
     await asyncio.sleep(0)
     assert not complaints
-    assert not [path for path in tmp_path.rglob(".*p2pxfer-*")]
+    assert not list(tmp_path.rglob(".*p2pxfer-*"))
 
 
 @pytest.fixture
@@ -195,6 +202,13 @@ async def as_receiver(monkeypatch, tmp_path) -> AsyncIterator[Callable[..., Atta
     yield start
     for attack in started:
         await finish(attack)
+
+
+@pytest.fixture
+def hasty(monkeypatch) -> None:
+    """Patience with a silent peer, shortened tenfold."""
+    for name in ("PING_AFTER", "STALLED_AFTER", "LOST_AFTER", "LATE"):
+        monkeypatch.setattr(liveness, name, getattr(liveness, name) / 10)
 
 
 async def gone(*_: object) -> MemoryLink:

@@ -7,9 +7,9 @@ wants said. The other end belongs to the real `send` or `receive`.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from p2pxfer.errors import PeerGone
 from p2pxfer.files.hashing import FileRoot, TransferRoot, block_digest
@@ -88,7 +88,7 @@ class MemoryChannel:
             await self._moved.wait()
         if self.closed.is_set():
             raise PeerGone("the connection to the other side is closed")
-        assert 0 < len(message)
+        assert len(message) > 0
         self._sent.append(bytes(message))
         self._size += len(message)
         self.most_buffered = max(self.most_buffered, self._size)
@@ -270,12 +270,24 @@ def ending(outcomes: Sequence[Outcome]) -> m.TransferEnd:
     return m.TransferEnd(root.digest(), len(outcomes), size, failed)
 
 
-def receipt(key: bytes, offer: m.Offer, end: m.TransferEnd, **changes: object) -> m.Receipt:
-    """The receipt of a receiver that agrees with ``end``, in which nothing failed."""
-    failures = hashlib.sha256(b"p2pxfer failures 1\0").digest()
+def receipt(
+    key: bytes,
+    offer: m.Offer,
+    end: m.TransferEnd,
+    failures: Sequence[tuple[int, Failure]] = (),
+    **changes: object,
+) -> m.Receipt:
+    """The receipt of a receiver that agrees with ``end``, but for ``changes``."""
+    listed = r.FailureList()
+    for number, failure in failures:
+        listed.add(number, failure)
     own = m.Receipt(
-        offer.transfer_id, end.root, end.entries, end.size, end.failed, failures, bytes(m.MAC_SIZE)
+        offer.transfer_id,
+        end.root,
+        end.entries,
+        end.size,
+        end.failed,
+        listed.digest(),
+        bytes(m.MAC_SIZE),
     )
-    for name, value in changes.items():
-        own = type(own)(**{**{f: getattr(own, f) for f in own.__slots__}, name: value})
-    return r.signed(key, own)
+    return r.signed(key, replace(own, **changes))
