@@ -6,6 +6,7 @@ Every key has a label, and a direction where it has a sender. What is sealed is 
 
 from __future__ import annotations
 
+import hmac
 import re
 from dataclasses import dataclass, field, replace
 from struct import Struct
@@ -20,12 +21,13 @@ from p2pxfer.pairing.derivation import derive
 from p2pxfer.pairing.hello import Hello
 from p2pxfer.pairing.role import Role
 
-__all__ = ["Opener", "Role", "Sealer", "SessionKeys"]
+__all__ = ["Opener", "Role", "Sealer", "SessionKeys", "resume_id", "resume_proof"]
 
 TAG_SIZE: Final = 16
 MAX_SEALED: Final = 2**32  # messages under one key; NIST SP 800-38D, section 8.3, is satisfied
 VERIFIER_WORDS: Final = 4
 ATTEMPT_NONCE: Final = 32  # bytes
+RESUME_ID_SIZE: Final = 16
 SEALED_CONTEXT: Final = b"p2pxfer/1 sealed "
 _LABEL: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _NONCE: Final = Struct(">IQ")  # zero, then the message's number: 96 bits
@@ -154,3 +156,13 @@ def _bound_to(sender: Role, number: int) -> tuple[bytes, bytes]:
     """Nonce and associated data of message ``number`` from ``sender``."""
     nonce = _NONCE.pack(0, number)
     return nonce, SEALED_CONTEXT + sender.side + nonce
+
+
+def resume_id(secret: bytes) -> bytes:
+    """16 bytes that name a session to whoever knows its secret, and tell nobody else anything."""
+    return derive(secret, b"", "resume id")[:RESUME_ID_SIZE]
+
+
+def resume_proof(secret: bytes, challenge: bytes) -> bytes:
+    """32 bytes that prove to know an earlier session's secret, within the one of ``challenge``."""
+    return hmac.digest(derive(secret, b"", "resume proof"), challenge, "sha256")

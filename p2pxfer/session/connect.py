@@ -177,6 +177,8 @@ class Connector:
         if isinstance(code, codes.ChosenCode):
             self._require_rendezvous("a code of your own")
             return await self._meet(Role.B, code, wait)
+        if place is None and lan.is_local(code.nameplate):
+            await lan.load()  # before what takes longer competes with it
         self.warm()
         if place is not None:
             self._rendezvous = await lan.reach(place)
@@ -194,6 +196,21 @@ class Connector:
                 raise WrongCode(error.message) from error
             keys = await self._pairing.pair(room, Role.B, code.password(), HANDSHAKE_TIMEOUT)
             return await self._connect(room, keys, held)
+
+    @property
+    def rendezvous(self) -> str:
+        """Where the two sides met; empty before they did."""
+        return self._rendezvous or ""
+
+    async def rejoin_at(self, rendezvous: str, keys: SessionKeys, patience: float) -> Link:
+        """Meet again the peer of an earlier process of this machine, at its rendezvous.
+
+        Raises:
+            PeerGone: it did not come within ``patience`` seconds.
+        """
+        self._rendezvous = rendezvous
+        self._direct = lan.is_near(rendezvous)
+        return await self.rejoin(keys, patience)
 
     async def rejoin(self, keys: SessionKeys, give_up_after: float) -> Link:
         """Connect again to the peer that ``keys`` are shared with, without a code.
@@ -213,7 +230,9 @@ class Connector:
                     client = await self._enter(held)
                     room = await client.open(keys.key(REJOIN), left + REJOIN_MARGIN)
                     attempt = await self._pairing.renew(room, keys, left)
-                    return await self._connect(room, attempt, held)
+                    link = await self._connect(room, attempt, held)
+                    link.keys = keys  # the attempt's own are for its signals alone
+                    return link
             except (PeerGone, ConnectionFailed, RendezvousError, PeerMisbehaved) as error:
                 if time.monotonic() + pause >= deadline:
                     raise PeerGone(

@@ -162,7 +162,7 @@ class Exchange:
             with contextlib.suppress(TransferError, TimeoutError):
                 self.drain()
                 self.post(self._outbox.flush())
-                if self._cut is None:
+                if self._cut is None and self._continuity.attached:
                     await asyncio.shield(asyncio.wait_for(self._last_words(), FAREWELL))
             raise
         finally:

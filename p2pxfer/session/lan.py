@@ -136,7 +136,7 @@ class Host:
         if before is not None:
             await before
         await self._withdraw()
-        await asyncio.to_thread(importlib.import_module, "p2pxfer.rendezvous.lan")
+        await load()
         from p2pxfer.rendezvous import lan
 
         try:
@@ -150,6 +150,11 @@ class Host:
             await announcement.withdraw()
 
 
+async def load() -> None:
+    """Load what `find` needs."""
+    await asyncio.to_thread(importlib.import_module, "p2pxfer.rendezvous.lan")
+
+
 async def find(nameplate: int, progress: Progress) -> str:
     """The URL of the one rendezvous on this network that announces ``nameplate``.
 
@@ -159,7 +164,7 @@ async def find(nameplate: int, progress: Progress) -> str:
         RendezvousUnreachable: it is announced, but can't be connected to.
     """
     progress.emit(Waiting("network"))
-    await asyncio.to_thread(importlib.import_module, "p2pxfer.rendezvous.lan")
+    await load()
     from p2pxfer.rendezvous import interfaces, lan
 
     services = await lan.find(nameplate, SEARCH)

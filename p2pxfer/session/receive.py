@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
+from p2pxfer.errors import PeerGone
 from p2pxfer.files.admission import ExistingPolicy
+from p2pxfer.files.journal import Journal
+from p2pxfer.pairing import code as codes
 from p2pxfer.progress import (
     NullProgress,
     Progress,
 )
 from p2pxfer.session.connect import Connector, Network
 from p2pxfer.session.interaction import Interaction, Unattended
+from p2pxfer.session.link import Link
 from p2pxfer.session.receiving import Acceptance, transfer
+from p2pxfer.session.resume import Proofs, ReceiverMemory, Resume
 from p2pxfer.session.sinks import (
     ByteWriter,
 )
 from p2pxfer.session.summary import Summary
+
+REJOIN_PATIENCE: Final = 12.0  # seconds for a live sender: it notices a dead peer within eight
 
 
 async def receive(
@@ -32,6 +42,7 @@ async def receive(
     verify: bool = False,
     wait: float = 3600.0,
     give_up_after: float = 0.0,
+    resume: Resume = "auto",
     accept: bool = False,
     progress: Progress | None = None,
     interaction: Interaction | None = None,
@@ -50,6 +61,8 @@ async def receive(
         portable_names: refuse names that other systems can't hold.
         verify: have both sides show four words and wait for a yes.
         wait: seconds to wait for the other side, with a code of your own.
+        resume: what of earlier runs to go on with: ``auto``, what this sender proves to have begun;
+            ``any``, also what was begun into the same directory by whoever; or ``never``.
         give_up_after: seconds to try to make a broken connection again; 0 not to try.
         accept: take the offer, if there is no ``interaction`` to ask.
         progress: told what happens.
@@ -69,9 +82,36 @@ async def receive(
         portable_names=portable_names,
     )
     connector = Connector(network, verify=verify, progress=progress, interaction=interaction)
-    link = await connector.join(code, wait)
-    reconnect = connector.reconnecting(link, give_up_after)
-    return await transfer(link, acceptance, progress, interaction, reconnect)
+    memory = ReceiverMemory(codes.read(codes.split(code)[0]), resume)
+    link = await _found(connector, code, wait, memory)
+
+    def begin_journal(directory: Path, label: bytes, proofs: Proofs) -> Journal | None:
+        return memory.begin(
+            link.keys,
+            rendezvous=connector.rendezvous,
+            output=directory,
+            label=label,
+            proofs=proofs,
+        )
+
+    return await transfer(
+        link,
+        acceptance,
+        progress,
+        interaction=interaction,
+        reconnect=connector.reconnecting(link, give_up_after),
+        begin_journal=begin_journal,
+    )
+
+
+async def _found(connector: Connector, code: str, wait: float, memory: ReceiverMemory) -> Link:
+    """The sender: of a session that was interrupted here, if it still waits, else of a new one."""
+    interrupted = await asyncio.to_thread(memory.interrupted)
+    if interrupted is not None:
+        keys, rendezvous = interrupted
+        with contextlib.suppress(PeerGone):
+            return await connector.rejoin_at(rendezvous, keys, REJOIN_PATIENCE)
+    return await connector.join(code, wait)
 
 
 def _destination(output: str | os.PathLike[str] | ByteWriter | None) -> Path | ByteWriter:

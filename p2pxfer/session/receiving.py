@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Final, TypeVar
 
 from p2pxfer.errors import Declined, LocalFileError, PeerMisbehaved, UsageError
 from p2pxfer.files.admission import ExistingPolicy
+from p2pxfer.files.journal import Journal
 from p2pxfer.files.paths import NameRules
 from p2pxfer.files.writer import OutputTree
-from p2pxfer.manifest import EntryKind, Failure, TransferKind
+from p2pxfer.manifest import EntryKind, Failure, TransferKind, block_count
 from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import (
     Advanced,
@@ -33,6 +34,7 @@ from p2pxfer.progress import (
 from p2pxfer.session.exchange import Exchange, Reconnect
 from p2pxfer.session.interaction import NAMES_SHOWN, Interaction, OfferView
 from p2pxfer.session.link import Link
+from p2pxfer.session.resume import BeginJournal, Proofs
 from p2pxfer.session.sinks import (
     Arrived,
     ByteWriter,
@@ -53,11 +55,13 @@ from p2pxfer.transfer.actions import (
     MakeEntry,
     NeedRoot,
     NewEntries,
+    Proven,
     Settled,
     Totals,
     WriteBlock,
 )
 from p2pxfer.transfer.continuity import PeerRestarted
+from p2pxfer.transfer.credit import MAX_HELD
 from p2pxfer.transfer.messages import Activity, Offer, Receipt
 from p2pxfer.transfer.receiver import Receiver
 
@@ -92,10 +96,15 @@ class ReceiveSide:
         self,
         machine: Receiver,
         acceptance: Acceptance,
+        *,
         pool: ThreadPoolExecutor,
         progress: Progress,
         interaction: Interaction,
+        begin_journal: BeginJournal,
     ) -> None:
+        self._begin_journal = begin_journal
+        self._proofs: Proofs = ()
+        self._journal: Journal | None = None
         self._machine = machine
         self._acceptance = acceptance
         self._pool = pool
@@ -133,7 +142,7 @@ class ReceiveSide:
         """Begin what the machine asks for."""
         match action:
             case WriteBlock():
-                if action.zero:
+                if not action.payload:
                     self._advanced += action.length
                 self._deeds.append(Arrived(action, self._take_payload(action.payload)))
             case BeginFile():
@@ -159,11 +168,14 @@ class ReceiveSide:
 
     def _perform_rarely(self, action: object) -> None:
         match action:
+            case Proven(proofs):
+                self._proofs = proofs
             case AskAccept(offer):
                 self._start(self._decide(offer))
             case Settled(outcomes):
                 for outcome in outcomes:
                     self.tally.settle(outcome)
+                self._changed.set()
             case NeedRoot():
                 self._start(self._finish())
 
@@ -190,6 +202,8 @@ class ReceiveSide:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._sink is not None:
             await self._in_thread(self._sink.close)
+        if self._journal is not None:
+            await self._in_thread(self._journal.close)
 
     def _take_payload(self, size: int) -> list[bytes | memoryview]:
         taken: list[bytes | memoryview] = []
@@ -226,6 +240,8 @@ class ReceiveSide:
             raise Declined("declined: nothing was written")
         if self._sink is None:
             self._sink = TextSink()
+        if isinstance(self._sink, TreeSink) and offer.kind is TransferKind.FILES:
+            await self._in_thread(self._record, self._sink, offer.label)
         self._machine.accept()
         self._start(self._work(self._sink))
         self.exchange.wake()
@@ -301,7 +317,12 @@ class ReceiveSide:
             existing=acceptance.existing,
             unsafe_symlinks=acceptance.unsafe_symlinks,
         )
-        return TreeSink(tree, name=name, max_size=limit)
+        return TreeSink(tree, directory, name=name, max_size=limit)
+
+    def _record(self, sink: TreeSink, label: bytes) -> None:
+        self._journal = self._begin_journal(sink.directory, label, self._proofs)
+        if self._journal is not None:
+            sink.record(self._journal)
 
     async def _judge(self, sink: Sink, page: NewEntries) -> None:
         """Decide on one page, asking where somebody has to be asked."""
@@ -316,8 +337,30 @@ class ReceiveSide:
             refused = await self._in_thread(sink.answer, number, choice)
             if refused is not None:
                 skip[number], reasons[number] = refused
-        self._machine.decide(page.first + len(page.entries), skip)
+        stop = page.first + len(page.entries)
+        if self._machine.hold_room():
+            await self._offer_held(sink, page, skip)
+        self._machine.decide(stop, skip)
         self.exchange.wake()
+
+    async def _offer_held(self, sink: Sink, page: NewEntries, skip: Mapping[int, Failure]) -> None:
+        """Offer what is here of each file, and decide on those before it meanwhile."""
+        decided = page.first
+        for number, entry in enumerate(page.entries, page.first):
+            if entry.kind is not EntryKind.FILE or number in skip:
+                continue
+            wanted = min(block_count(entry.size), MAX_HELD)
+            digests = await self._in_thread(sink.held, number, wanted)
+            if not digests:
+                continue
+            if decided < number:
+                self._machine.decide(number, _below(skip, number))
+                decided = number
+                self.exchange.wake()
+            while self._machine.hold_room() < len(digests):
+                self._changed.clear()
+                await self._changed.wait()
+            self._machine.offer_blocks(number, 0, digests)
 
     async def _work(self, sink: Sink) -> None:
         """Carry out what arrives, in batches: whatever has come while the last one was written."""
@@ -335,10 +378,16 @@ class ReceiveSide:
         """Everything is settled: make it last, then say so."""
         assert self._sink is not None
         await self._in_thread(self._sink.finish)
+        if self._journal is not None:
+            await self._in_thread(self._journal.finish)
         if isinstance(self._sink, TextSink):
             self._progress.emit(TextReceived(self._sink.text))
         self._machine.transfer_root(self.tally.root())
         self.exchange.wake()
+
+
+def _below(skip: Mapping[int, Failure], stop: int) -> dict[int, Failure]:
+    return {number: failure for number, failure in skip.items() if number < stop}
 
 
 def _opened(target: Path) -> ByteWriter:
@@ -356,14 +405,23 @@ async def transfer(
     link: Link,
     acceptance: Acceptance,
     progress: Progress,
+    *,
     interaction: Interaction,
     reconnect: Reconnect | None,
+    begin_journal: BeginJournal,
 ) -> Summary:
     """Receive over ``link``, and over those that replace it; close the last one."""
     began = time.monotonic()
     machine = Receiver(link.keys.key(RECEIPT, Role.B), began)
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
-    side = ReceiveSide(machine, acceptance, pool, progress, interaction)
+    side = ReceiveSide(
+        machine,
+        acceptance,
+        pool=pool,
+        progress=progress,
+        interaction=interaction,
+        begin_journal=begin_journal,
+    )
     exchange = side.exchange = Exchange(link, machine, side, progress, reconnect=reconnect)
     try:
         receipt = await exchange.run()

@@ -104,7 +104,9 @@ def _cargo(
     walk(paths, options)  # says at once what is wrong with the arguments
     label = os.path.basename(os.fsencode(paths[0]).rstrip(b"/"))
     follow = options.symlinks == "follow"
-    return Cargo(TransferKind.FILES, label, lambda: walk(paths, options), follow=follow)
+    return Cargo(
+        TransferKind.FILES, label, lambda: walk(paths, options), follow=follow, paths=tuple(paths)
+    )
 
 
 def _single(entry: Entry) -> Callable[[], Iterator[Found | Skipped]]:

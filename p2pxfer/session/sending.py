@@ -7,6 +7,7 @@ the link came about is not known here.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections import deque
@@ -42,6 +43,7 @@ from p2pxfer.session.feed import (
     TextFeed,
 )
 from p2pxfer.session.link import Link
+from p2pxfer.session.resume import SenderMemory
 from p2pxfer.session.summary import RECEIPT, Summary, Tally
 from p2pxfer.transfer.actions import CloseFile, NeedRoot, OpenFile, SendBlock, Settled, Walk
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
@@ -63,6 +65,7 @@ class Cargo:
         entries: finds them, from the start at each call.
         content: the stream's reader, or the text's bytes; None for files.
         follow: whether symlinks are read through.
+        paths: the arguments, for files.
     """
 
     kind: TransferKind
@@ -70,6 +73,7 @@ class Cargo:
     entries: Callable[[], Iterator[Found | Skipped]]
     content: AsyncReader | bytes | None = None
     follow: bool = False
+    paths: tuple[str | bytes | os.PathLike[str], ...] = ()
 
 
 class SendSide:
@@ -213,11 +217,12 @@ class SendSide:
 
     def _send_block(self, exchange: Exchange, wanted: SendBlock, content: Content) -> None:
         number, length = wanted.number, content.length
+        kept = not content.zero and content.digest == wanted.held
         if length:
-            block = Block(number, wanted.index, length, content.digest, content.zero)
+            block = Block(number, wanted.index, length, content.digest, content.zero, kept)
             exchange.post(exchange.outbox.add_block(block, content.data))
             self._progress.emit(Advanced(length))
-        self._machine.block_sent(number, length, zero=content.zero, last=content.last)
+        self._machine.block_sent(number, length, zero=content.zero, kept=kept, last=content.last)
 
     def _close(self, failure: Failure | None, root: bytes) -> None:
         self._machine.file_closed(self._number, failure, root)
@@ -274,10 +279,12 @@ async def transfer(
     key = link.keys.key(RECEIPT, Role.B)
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     continuity = Continuity()
+    memory = SenderMemory(cargo.paths) if cargo.paths else None
+    proofs = memory.begin(link.keys) if memory else ()
     try:
         while True:
             offer = Offer(secrets.token_bytes(ID_SIZE), cargo.kind, cargo.label[:MAX_LABEL])
-            machine = Sender(offer, key, time.monotonic())
+            machine = Sender(offer, key, time.monotonic(), proofs=proofs)
             side = SendSide(machine, cargo, pool, progress)
             exchange = side.exchange = Exchange(
                 link, machine, side, progress, reconnect=reconnect, continuity=continuity
@@ -285,6 +292,8 @@ async def transfer(
             progress.emit(Waiting("accept"))
             try:
                 receipt = await exchange.run()
+                if memory:
+                    memory.finish()
                 return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
             except PeerRestarted:
                 if cargo.kind is TransferKind.STREAM:

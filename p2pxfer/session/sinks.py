@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from p2pxfer.errors import IntegrityError, LocalFileError
 from p2pxfer.files.admission import ExistingPolicy
+from p2pxfer.files.basis import Basis
 from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.manifest import Entry, EntryKind, Failure
@@ -62,6 +63,9 @@ class Sink(Protocol):
     def answer(self, number: int, choice: ExistingPolicy) -> tuple[Failure, str] | None:
         """What was said about one; returns why it is now not taken, if so."""
 
+    def held(self, number: int, most: int) -> list[bytes]:
+        """Digests of the leading blocks of an admitted file that are here already."""
+
     def apply(self, deeds: Sequence[Deed], *, idle: bool) -> list[Result]:
         """Do what has come; ``idle`` tells that no more is waiting.
 
@@ -80,7 +84,7 @@ class Sink(Protocol):
         """All is in place: bring it to the disk."""
 
     def close(self) -> None:
-        """Remove what is unfinished."""
+        """Remove what is unfinished, unless another run can go on with it."""
 
 
 def checked(arrived: Arrived) -> bytes | memoryview:
@@ -90,6 +94,8 @@ def checked(arrived: Arrived) -> bytes | memoryview:
         IntegrityError: it is another.
     """
     block, payload = arrived.block, arrived.payload
+    if block.kept:  # the machine has compared it with what was offered
+        return b""
     if block.zero:
         data: Payload = b""
         digest = zero_digest(block.length)
@@ -104,14 +110,21 @@ def checked(arrived: Arrived) -> bytes | memoryview:
 class IncomingFile:
     """One file between its begin and its end."""
 
-    __slots__ = ("begin", "failed", "partial", "parts", "root")
+    __slots__ = ("basis", "begin", "failed", "kept", "partial", "parts", "root")
 
     def __init__(self, begin: BeginFile) -> None:
         self.begin = begin
         self.root = FileRoot()
         self.partial: PartialFile | None = None
         self.parts: list[Payload] = []
+        self.basis: Basis | None = None
+        self.kept: list[tuple[int, int]] = []  # of the basis, while there is no temporary
         self.failed = False
+
+    def close(self) -> None:
+        """Let go of the older copy."""
+        if self.basis is not None:
+            self.basis.close()
 
     def check(self, end: EndFile) -> None:
         """Compare the file's root with what the sender says.
@@ -157,6 +170,10 @@ class StreamSink:
     def answer(self, number: int, choice: ExistingPolicy) -> tuple[Failure, str] | None:
         """Nothing is asked."""
         raise ValueError(f"nothing was asked about {number}, not even {choice}")
+
+    def held(self, number: int, most: int) -> list[bytes]:  # noqa: ARG002  # the protocol's shape
+        """Nothing is here already."""
+        return []
 
     def require(self, size: int, entries: int) -> None:
         """A stream has no limit that is known beforehand."""

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from p2pxfer.files.admission import Admission, ExistingPolicy
+from p2pxfer.files.basis import Basis
 from p2pxfer.files.failures import EntryError
+from p2pxfer.files.journal import Journal
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.writer import OutputTree, SmallFile
-from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure
+from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, block_size
 from p2pxfer.session.sinks import Arrived, Deed, Ended, IncomingFile, Result, Written, checked
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry
 
@@ -26,14 +30,23 @@ class TreeSink:
 
     Args:
         tree: takes them.
+        directory: where that is.
         name: the one file's name there, where it is not to be the sender's.
         max_size: content bytes that are taken in all.
     """
 
     def __init__(
-        self, tree: OutputTree, *, name: bytes | None = None, max_size: int | None = None
+        self,
+        tree: OutputTree,
+        directory: Path,
+        *,
+        name: bytes | None = None,
+        max_size: int | None = None,
     ) -> None:
+        self.directory = directory
         self._tree = tree
+        self._journal: Journal | None = None
+        self._adopted: dict[int, PartialFile] = {}
         self._name = name
         self._max_size = max_size
         self._listed_size = 0  # of what was admitted, and may still come
@@ -44,6 +57,11 @@ class TreeSink:
         self._small: list[tuple[int, SmallFile]] = []
         self._small_bytes = 0
         self._whole: list[tuple[int, tuple[PartialFile, int, int]]] = []
+
+    def record(self, journal: Journal) -> None:
+        """Go by what an earlier run did, and take down what a later one would need."""
+        self._journal = journal
+        self._tree.record(journal)
 
     def admit(self, first: int, entries: Sequence[Entry]) -> list[tuple[int, Failure, str]]:
         """Judge entries; directories that pass are made."""
@@ -81,6 +99,26 @@ class TreeSink:
         self._listed_size -= max(admission.entry.size, 0)
         return admission.failure, admission.reason
 
+    def held(self, number: int, most: int) -> list[bytes]:
+        """Digests of the leading blocks of an admitted file that are here, at most ``most``."""
+        admission = self._admissions.get(number)
+        size = admission.entry.size if admission else UNKNOWN_SIZE
+        if admission is None or size <= 0:
+            return []
+        try:
+            partial = self._tree.adopt(admission, size)
+        except EntryError:
+            return []  # it says so again when the file begins
+        if partial is not None:
+            self._adopted[number] = partial
+            basis: Basis | None = Basis.of(partial)
+        else:
+            basis = self._tree.older(admission)
+        if basis is None:
+            return []
+        with basis:
+            return list(islice(basis.digests(block_size(size), size), most))
+
     def require(self, size: int, entries: int) -> None:
         """Check that so much fits on the disk."""
         self._tree.space().require(size, entries)
@@ -108,8 +146,10 @@ class TreeSink:
         self._tree.finish()
 
     def close(self) -> None:
-        """Remove temporaries."""
-        self._tree.close()
+        """Remove temporaries, unless a journal tells another run of them."""
+        if self._file is not None:
+            self._file.close()
+        self._tree.close(keep=self._journal is not None)
 
     def _over(self, size: int) -> bool:
         return self._max_size is not None and size > self._max_size
@@ -119,11 +159,32 @@ class TreeSink:
         self._begun_size += max(begin.size, 0)
         if self._over(self._begun_size):
             self._fail(file, Failure.TOO_LARGE, "it is over --max-size", results)
-        elif not 0 <= begin.size <= MIN_BLOCK:
-            try:
-                file.partial = self._tree.open_file(self._admissions[begin.number], begin.size)
-            except EntryError as error:
-                self._fail(file, error.failure, error.message, results)
+            return
+        admission = self._admissions[begin.number]
+        adopted = self._adopted.pop(begin.number, None)
+        if adopted is not None and adopted.size == begin.size:
+            file.partial, file.basis = adopted, Basis.of(adopted)
+            return
+        if adopted is not None:
+            adopted.discard()
+        file.basis = self._tree.older(admission)
+        if file.basis is None and not 0 <= begin.size <= MIN_BLOCK:
+            self._open(file, results)
+
+    def _open(self, file: IncomingFile, results: list[Result]) -> bool:
+        """Make the file's temporary, with the blocks in it that were kept so far."""
+        try:
+            file.partial = self._tree.open_file(
+                self._admissions[file.begin.number], file.begin.size
+            )
+            for offset, length in file.kept:
+                assert file.basis is not None
+                file.basis.copy_to(file.partial, offset, length)
+        except EntryError as error:
+            self._fail(file, error.failure, error.message, results)
+            return False
+        file.kept.clear()
+        return True
 
     def _write(self, arrived: Arrived, results: list[Result]) -> None:
         file, block = self._file, arrived.block
@@ -132,16 +193,27 @@ class TreeSink:
         if file.failed:
             return
         file.root.update(block.digest)
-        if file.partial is None:
-            file.parts.append(bytes(block.length) if block.zero else data)
-            return
         if file.begin.size == UNKNOWN_SIZE:
             self._begun_size += block.length
             if self._over(self._begun_size):
                 self._fail(file, Failure.TOO_LARGE, "it is over --max-size", results)
                 return
+        if file.partial is None:
+            if block.kept:
+                file.kept.append((block.offset, block.length))
+                results.append(Written(block))
+                return
+            if 0 <= file.begin.size <= MIN_BLOCK:
+                file.parts.append(bytes(block.length) if block.zero else data)
+                return
+            if not self._open(file, results):
+                return
+        assert file.partial is not None
         try:
-            if block.zero:
+            if block.kept:
+                assert file.basis is not None
+                file.basis.copy_to(file.partial, block.offset, block.length)
+            elif block.zero:
                 file.partial.hole(block.offset, block.length)
             else:
                 file.partial.write_at(block.offset, [data])
@@ -152,25 +224,35 @@ class TreeSink:
 
     def _end(self, end: EndFile, results: list[Result]) -> None:
         file, self._file = self._file, None
-        if file is not None and file.failed:  # that was told already
-            return
-        admission = self._admissions.pop(end.number)
+        adopted = self._adopted.pop(end.number, None)
         if file is None or end.failure is not None:  # it failed at the sender
-            if file is not None and file.partial is not None:
-                file.partial.discard()
-            self._tree.abandon(admission)
+            for partial in (adopted, file.partial if file is not None else None):
+                if partial is not None:
+                    partial.discard()
+            self._tree.abandon(self._admissions.pop(end.number))
             results.append(Ended(end.number))
             return
         file.check(end)
         begin = file.begin
+        admission = self._admissions[end.number]
+        if file.kept and not file.parts:  # all of it is in place already
+            if self._tree.keep(admission, begin.size, begin.mode, begin.mtime_ns):
+                del self._admissions[end.number]
+                file.close()
+                results.append(Ended(end.number))
+                return
+            if not self._open(file, results):
+                return
+        file.close()
+        del self._admissions[end.number]
         if file.partial is not None:
             self._whole.append((end.number, (file.partial, begin.mode, begin.mtime_ns)))
             self._flush_whole(results)
-        else:
-            content = file.parts[0] if len(file.parts) == 1 else b"".join(file.parts)
-            small = SmallFile(admission, bytes(content), begin.mode, begin.mtime_ns)
-            self._small.append((end.number, small))
-            self._small_bytes += len(small.data)
+            return
+        content = file.parts[0] if len(file.parts) == 1 else b"".join(file.parts)
+        small = SmallFile(admission, bytes(content), begin.mode, begin.mtime_ns)
+        self._small.append((end.number, small))
+        self._small_bytes += len(small.data)
 
     def _make(self, make: MakeEntry, results: list[Result]) -> None:
         failure, reason = None, ""
@@ -185,6 +267,7 @@ class TreeSink:
         self, file: IncomingFile, failure: Failure, reason: str, results: list[Result]
     ) -> None:
         file.failed = True
+        file.close()
         if file.partial is not None:
             file.partial.discard()
             file.partial = None
