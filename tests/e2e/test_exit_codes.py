@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 MEBIBYTE = 1024 * 1024
+BRIEFLY = ("--give-up-after", "3s")  # of trying to make a broken connection again
 
 
 def other_words(code: str) -> str:
@@ -16,11 +17,11 @@ def other_words(code: str) -> str:
     return f"{nameplate}-{second}-{first}" if first != second else f"{nameplate}-zoo-{second}"
 
 
-def streaming(machine, *words: str):
+def streaming(machine):
     """Both sides in the middle of a transfer that goes on for as long as the test writes."""
-    sender = machine.send("-", stdin=subprocess.PIPE)
+    sender = machine.send("-", *BRIEFLY, stdin=subprocess.PIPE)
     code = sender.event("code")["code"]
-    receiver = machine.receive(code, *words, "-o", "-", read_output=False, told="err")
+    receiver = machine.receive(code, *BRIEFLY, "-o", "-", read_output=False, told="err")
     sender.process.stdin.write(os.urandom(4 * MEBIBYTE))
     sender.process.stdin.flush()
     assert receiver.process.stdout.read(MEBIBYTE)
@@ -115,12 +116,12 @@ def test_nobody_comes(machine):
 
 
 def test_no_way_between_the_two(machine):
-    """Where no path exists both sides exit 5: here one insists on a relay, and there is none."""
+    """Where no path exists it is exit 5: here the sender insists on a relay, and there is none."""
     (machine.path / "file").touch()
     sender, receiver = machine.transfer(["file", "--relay-only"])
     assert sender.end() == 5
     assert error(sender)["retryable"] is True
-    assert receiver.end() in {4, 5}
+    assert error(receiver)["retryable"] is True
 
 
 @pytest.mark.parametrize("side", ["send", "receive"])
@@ -197,7 +198,7 @@ def test_ctrl_c_while_waiting(machine):
 
 def test_nothing_is_left_of_what_was_interrupted(machine):
     """The receiver's folder holds no temporaries after Ctrl-C in the middle of a file."""
-    sender = machine.send("-", stdin=subprocess.PIPE)
+    sender = machine.send("-", *BRIEFLY, stdin=subprocess.PIPE)
     receiver = machine.receive(sender.event("code")["code"], "-o", "there")
     sender.process.stdin.write(os.urandom(3 * MEBIBYTE))
     sender.process.stdin.flush()
