@@ -73,7 +73,13 @@ class Night:
         self._machine = machine
         self._scripts = root / NIGHTLY
         self._code_file = code_file
-        self._env = {"WAIT": "40", "TRIES": "3", "PAUSE": "0.2", **env}
+        self._env = {
+            "WAIT": "40",
+            "GIVE_UP_AFTER": "3",
+            "TRIES": "3",
+            "PAUSE": "0.2",
+            **env,
+        }
 
     def send(self, folder, **env: str):
         program = [str(self._scripts / "nightly-send"), str(self._code_file)]
