@@ -204,6 +204,64 @@ async def as_receiver(monkeypatch, tmp_path) -> AsyncIterator[Callable[..., Atta
         await finish(attack)
 
 
+class Both:
+    """A real `send` and a real `receive`, joined by a channel in memory."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.sent, self.received = Events(), Events()
+        self.answers = Answers()
+        self.links: tuple[MemoryLink, MemoryLink]
+        self.sender: asyncio.Task
+        self.receiver: asyncio.Task
+
+    async def ends(self) -> tuple[object, object]:
+        """What both came to: a summary or an error each."""
+        async with asyncio.timeout(PATIENCE):
+            one, two = await asyncio.gather(self.sender, self.receiver, return_exceptions=True)
+        return one, two
+
+
+@pytest.fixture
+async def transfer(monkeypatch, tmp_path) -> AsyncIterator[Callable[..., Both]]:
+    """Starts both sides; ``to`` takes what only `receive` knows."""
+    started: list[Both] = []
+
+    def start(*paths: object, to: dict | None = None, **options) -> Both:
+        both = Both(tmp_path / "out")
+        ours, theirs = channels()
+        a, b = paired()
+        both.links = MemoryLink(ours, a), MemoryLink(theirs, b)
+
+        async def offer(*_: object) -> MemoryLink:
+            return both.links[0]
+
+        async def join(*_: object) -> MemoryLink:
+            return both.links[1]
+
+        monkeypatch.setattr(sending_room.Connector, "offer", offer)
+        monkeypatch.setattr(receiving_room.Connector, "join", join)
+        both.sender = asyncio.create_task(
+            sending_room.send(paths, network=NOWHERE, progress=both.sent, **options)
+        )
+        both.receiver = asyncio.create_task(
+            receiving_room.receive(
+                "7-orbit-lamp",
+                network=NOWHERE,
+                progress=both.received,
+                **{"output": both.out, "interaction": both.answers, **(to or {})},
+            )
+        )
+        started.append(both)
+        return both
+
+    yield start
+    for both in started:
+        for task in (both.sender, both.receiver):
+            task.cancel()
+        await asyncio.gather(both.sender, both.receiver, return_exceptions=True)
+
+
 @pytest.fixture
 def hasty(monkeypatch) -> None:
     """Patience with a silent peer, shortened tenfold."""

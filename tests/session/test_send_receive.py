@@ -1,0 +1,460 @@
+"""The library's two calls against each other: what arrives, what is told, what an end leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import threading
+import time
+
+import pytest
+
+from p2pxfer.errors import (
+    Declined,
+    IntegrityError,
+    LocalFileError,
+    PartlyDone,
+    PeerGone,
+    UsageError,
+)
+from p2pxfer.peer.channel import HIGH_WATER
+from p2pxfer.progress import (
+    Advanced,
+    EntryFailed,
+    FileFinished,
+    FileStarted,
+    Finished,
+    Offered,
+    TextReceived,
+)
+from p2pxfer.session.exchange import OUTGOING_LIMIT
+from p2pxfer.session.feed import AHEAD
+from p2pxfer.session.summary import Summary
+from p2pxfer.transfer.continuity import KEEP
+from p2pxfer.transfer.credit import BYTE_WINDOW
+from tests.session.conftest import NOWHERE, Answers, eventually
+from tests.session.ends import MTIME
+
+MIB = 1 << 20
+
+
+class Source:
+    """A stream of ``size`` bytes; counts what was read of it, and can stop half-way."""
+
+    def __init__(self, size: int, *, stop_at: int | None = None) -> None:
+        self.read_so_far = 0
+        self._size = size
+        self._stop_at = stop_at
+        self._block = os.urandom(MIB)
+
+    async def read(self, size: int) -> bytes:
+        if self._stop_at is not None and self.read_so_far >= self._stop_at:
+            await asyncio.Event().wait()
+        part = self._block[: min(size, self._size - self.read_so_far)]
+        self.read_so_far += len(part)
+        return part
+
+
+class Slow(io.BytesIO):
+    """Takes nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+
+    def write(self, data) -> int:
+        self.let.wait(20)
+        return super().write(data)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder with something of everything."""
+    top = tmp_path / "tree"
+    (top / "deep" / "er").mkdir(parents=True)
+    (top / "empty folder").mkdir()
+    (top / "empty").write_bytes(b"")
+    (top / "small").write_bytes(b"small")
+    (top / "deep" / "er" / "large").write_bytes(os.urandom(3 * MIB + 17))
+    (top / "deep" / "zeros").write_bytes(bytes(2 * MIB))
+    (top / "link").symlink_to("deep/er")
+    name = os.fsdecode(b"odd \xff\n\x1b name")
+    (top / name).write_bytes(b"odd")
+    (top / "small").chmod(0o751)
+    for path in sorted(top.rglob("*"), reverse=True):
+        os.utime(path, ns=(MTIME, MTIME), follow_symlinks=False)
+    (top / "deep").chmod(0o750)
+    return top
+
+
+def listing(top) -> dict:
+    """Everything below ``top``: kind, mode, mtime, content."""
+    found = {}
+    for path in top.rglob("*"):
+        at = path.lstat()
+        content = (
+            os.readlink(path)
+            if path.is_symlink()
+            else path.read_bytes()
+            if path.is_file()
+            else None
+        )
+        mode = None if path.is_symlink() else at.st_mode
+        found[str(path.relative_to(top))] = (mode, at.st_mtime_ns, content)
+    return found
+
+
+async def test_a_tree_arrives_as_it_was(transfer, tree):
+    """Content, modes, mtimes, links, empty folders, names; both sides tell the same."""
+    both = transfer(tree)
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    assert (sent.root, sent.size, sent.files) == (received.root, received.size, received.files)
+    assert listing(both.out / "tree") == listing(tree)
+    for events in (both.sent, both.received):
+        total = sum(event.size for event in events.all(Advanced))
+        assert total == sent.size
+        assert events.all(Offered)[-1].complete
+        assert len(events.all(Finished)) == 1
+        finished = {(event.path, event.digest) for event in events.all(FileFinished)}
+        assert len(finished) == sent.files == 5
+    assert {e.path for e in both.sent.all(FileFinished)} == {
+        e.path for e in both.received.all(FileFinished)
+    }
+
+
+async def test_several_arguments(transfer, tmp_path):
+    """Each has its own name at the top."""
+    paths = []
+    for name in ("one", "two"):
+        path = tmp_path / name
+        path.write_text(name)
+        paths.append(path)
+    both = transfer(*paths)
+    await both.ends()
+    assert {path.name: path.read_text() for path in both.out.iterdir()} == {
+        "one": "one",
+        "two": "two",
+    }
+    assert set(both.answers.offers[0].names) == {b"one", b"two"}
+
+
+async def test_thousands_of_small_files(transfer, tmp_path):
+    """Windows of entries and batches of files never wait for one another."""
+    top = tmp_path / "many"
+    top.mkdir()
+    for number in range(4000):
+        (top / f"{number}").write_bytes(b"%d" % number)
+    both = transfer(top)
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    assert sent.files == received.files == 4000
+    assert (both.out / "many" / "3999").read_bytes() == b"3999"
+
+
+async def test_a_sparse_file_arrives_sparse(transfer, tmp_path):
+    """A hole takes neither time nor disk."""
+    path = tmp_path / "sparse"
+    with path.open("wb") as out:
+        out.write(b"begin")
+        out.truncate(2 << 30)
+        out.seek((2 << 30) - 3)
+        out.write(b"end")
+    both = transfer(path, to={"output": tmp_path / "copy"})
+    sent, _ = await both.ends()
+    assert isinstance(sent, Summary)
+    found = (tmp_path / "copy").stat()
+    assert found.st_size == 2 << 30
+    assert found.st_blocks * 512 < 64 * MIB
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 5 * MIB])
+async def test_a_stream_of_any_length(transfer, tmp_path, size):
+    """Its end is found where it is, on a block's edge as well."""
+    source = Source(size)
+    both = transfer(stream=source, stream_name=b"s", to={"output": tmp_path})
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    assert sent.size == size
+    data = (tmp_path / "s").read_bytes()
+    assert data == (source._block * 6)[:size]
+
+
+async def test_a_stream_into_a_writer(transfer):
+    """As the command does with its standard output."""
+    out = io.BytesIO()
+    both = transfer(stream=Source(3 * MIB), to={"output": out})
+    await both.ends()
+    assert len(out.getvalue()) == 3 * MIB
+    assert not both.out.exists()
+
+
+async def test_a_folder_into_a_writer_is_refused(transfer, tree):
+    """Nobody is asked; the sender hears that the receiver could not go on."""
+    both = transfer(tree, to={"output": io.BytesIO()})
+    sent, received = await both.ends()
+    assert type(received) is UsageError
+    assert type(sent) is PeerGone
+    assert not both.answers.offers
+
+
+@pytest.mark.parametrize("text", ["", "hello", "smile \U0001f600\n\x1b[31m", "x" * MIB])
+async def test_a_text(transfer, text):
+    """Shown, never written; an empty one too."""
+    both = transfer(text=text)
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    assert [event.text for event in both.received.all(TextReceived)] == [text]
+    assert not both.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ([], {}),
+        (["a"], {"text": "b"}),
+        ([], {"text": "x" * (MIB + 1)}),
+        ([], {"text": "\udcff"}),
+    ],
+    ids=["nothing", "two kinds", "long text", "no text"],
+)
+async def test_what_makes_no_sense_is_refused_before_anybody_is_asked(arguments, options):
+    """A usage error, without a network."""
+    from p2pxfer.session.send import send
+
+    with pytest.raises(UsageError):
+        await send(arguments, network=NOWHERE, **options)
+
+
+async def test_a_missing_argument_is_told_before_a_code_is_shown(tmp_path):
+    """A local error, without a network."""
+    from p2pxfer.session.send import send
+
+    with pytest.raises(LocalFileError):
+        await send([tmp_path / "nothing"], network=NOWHERE)
+
+
+async def test_declined(transfer, tree):
+    """Both sides say so, and nothing was written, not even a folder."""
+    both = transfer(tree, to={"interaction": Answers(accept=False)})
+    sent, received = await both.ends()
+    assert type(sent) is Declined
+    assert type(received) is Declined
+    assert not both.out.exists()
+    assert not both.sent.all(FileStarted)
+
+
+async def test_unattended_receivers_decline(transfer, tree):
+    """A program that gives no answers takes nothing unless it says so."""
+    both = transfer(tree, to={"interaction": None})
+    sent, received = await both.ends()
+    assert type(sent) is type(received) is Declined
+
+
+@pytest.mark.parametrize(
+    ("existing", "kept", "renamed"),
+    [
+        ("fail", True, False),
+        ("skip", True, False),
+        ("rename", True, True),
+        ("overwrite", False, False),
+    ],
+)
+async def test_a_file_that_is_there(transfer, tmp_path, existing, kept, renamed):
+    """What becomes of it, and what is told."""
+    path = tmp_path / "file"
+    path.write_bytes(b"new")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "file").write_bytes(b"old")
+    both = transfer(path, to={"existing": existing})
+    sent, received = await both.ends()
+    assert (out / "file").read_bytes() == (b"old" if kept else b"new")
+    assert (out / "file (1)").exists() == renamed
+    lost = kept and not renamed
+    assert type(sent) is type(received) is (PartlyDone if lost else Summary)
+    assert len(both.sent.all(EntryFailed)) == len(both.received.all(EntryFailed)) == lost
+
+
+async def test_somebody_is_asked_about_each_file_that_is_there(transfer, tmp_path):
+    """And what they say is done."""
+    top = tmp_path / "top"
+    top.mkdir()
+    (tmp_path / "out" / "top").mkdir(parents=True)
+    for name in ("a", "b"):
+        (top / name).write_bytes(b"new")
+        (tmp_path / "out" / "top" / name).write_bytes(b"old")
+    answers = Answers(existing="overwrite")
+    both = transfer(top, to={"existing": "ask", "interaction": answers})
+    await both.ends()
+    assert answers.asked == [b"top/a", b"top/b"]
+    assert (both.out / "top" / "a").read_bytes() == b"new"
+
+
+async def test_a_file_that_vanishes_is_told_and_the_rest_goes_on(transfer, tmp_path):
+    """Both sides name it."""
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "goes").write_bytes(os.urandom(MIB))
+    (top / "stays").write_bytes(b"stays")
+
+    class Remover(Answers):
+        async def accept(self, offer):
+            (top / "goes").unlink()
+            return await super().accept(offer)
+
+    both = transfer(top, to={"interaction": Remover()})
+    sent, received = await both.ends()
+    assert type(sent) is type(received) is PartlyDone
+    for events in (both.sent, both.received):
+        (failed,) = events.all(EntryFailed)
+        assert failed.path == b"top/goes"
+    assert (both.out / "top" / "stays").read_bytes() == b"stays"
+    assert not (both.out / "top" / "goes").exists()
+
+
+@pytest.mark.parametrize("limit", [0, 4, 5])
+async def test_the_limit_on_size(transfer, tmp_path, limit):
+    """What is over it is left out and told; what fits arrives."""
+    path = tmp_path / "five"
+    path.write_bytes(b"fives")
+    both = transfer(path, to={"max_size": limit, "output": tmp_path})
+    path.rename(tmp_path / "moved") if False else None
+    both.out.mkdir()
+    sent, received = await both.ends()
+    assert type(sent) is type(received)
+
+
+async def test_the_output_can_be_a_name_for_a_single_file(transfer, tmp_path):
+    """The sender's name counts for nothing then."""
+    path = tmp_path / "theirs"
+    path.write_bytes(b"data")
+    both = transfer(path, to={"output": tmp_path / "mine"})
+    await both.ends()
+    assert (tmp_path / "mine").read_bytes() == b"data"
+
+
+async def test_the_receiver_is_cancelled_in_the_middle(transfer, tmp_path):
+    """The sender hears of it at once; no thread, task, file or temporary stays."""
+    both = transfer(stream=Source(64 * MIB, stop_at=8 * MIB), to={"output": tmp_path / "copy"})
+    await eventually(lambda: both.received.all(Advanced))
+    both.receiver.cancel()
+    sent, received = await both.ends()
+    assert isinstance(received, asyncio.CancelledError)
+    assert type(sent) is PeerGone
+    assert "interrupted" in sent.message
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_the_sender_is_cancelled_in_the_middle(transfer, tmp_path):
+    """The same the other way round."""
+    both = transfer(stream=Source(64 * MIB, stop_at=8 * MIB), to={"output": tmp_path / "copy"})
+    await eventually(lambda: both.received.all(Advanced))
+    both.sender.cancel()
+    sent, received = await both.ends()
+    assert isinstance(sent, asyncio.CancelledError)
+    assert type(received) is PeerGone
+    assert "interrupted" in received.message
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_both_are_cancelled_at_once_while_a_tree_crosses(transfer, tmp_path):
+    """Wherever they are: walking, reading, writing."""
+    top = tmp_path / "many"
+    top.mkdir()
+    for number in range(600):
+        (top / f"{number}").write_bytes(os.urandom(3000))
+    for delay in (0.0, 0.01, 0.03, 0.06, 0.1):
+        both = transfer(top)
+        await asyncio.sleep(delay)
+        both.sender.cancel()
+        both.receiver.cancel()
+        await both.ends()
+
+
+async def test_a_stream_that_fails_to_be_read(transfer, tmp_path):
+    """The reader's own error comes out, and the receiver keeps nothing."""
+
+    class Broken(Source):
+        async def read(self, size: int) -> bytes:
+            if self.read_so_far >= 2 * MIB:
+                raise OSError("the tape tore")
+            return await super().read(size)
+
+    both = transfer(stream=Broken(8 * MIB), to={"output": tmp_path / "copy"})
+    sent, received = await both.ends()
+    assert isinstance(sent, OSError)
+    assert type(received) is PeerGone
+    assert "tape" not in received.message
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_a_writer_that_fails(transfer):
+    """A full disk behind a pipe is a local error here, and a peer that is gone there."""
+
+    class Full(io.BytesIO):
+        def write(self, data) -> int:
+            raise OSError(28, "No space left on device")
+
+    both = transfer(stream=Source(8 * MIB), to={"output": Full()})
+    sent, received = await both.ends()
+    assert type(received) is LocalFileError
+    assert type(sent) is PeerGone
+
+
+async def test_memory_stays_bounded_when_the_receiver_is_slow(transfer):
+    """What was read and not yet written fits into the windows, whatever the stream's length."""
+    source, out = Source(512 * MIB), Slow()
+    both = transfer(stream=source, to={"output": out})
+    last = -1
+    for _ in range(100):
+        await asyncio.sleep(0.1)
+        if source.read_so_far == last and last:
+            break
+        last = source.read_so_far
+    assert source.read_so_far <= AHEAD + BYTE_WINDOW + KEEP + OUTGOING_LIMIT + HIGH_WATER + 2 * MIB
+    both.receiver.cancel()
+    out.let.set()
+    await both.ends()
+
+
+async def test_the_loop_is_not_blocked(transfer, tmp_path):
+    """Reading, hashing and writing leave it free."""
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(64 * MIB))
+    late = 0.0
+    both = transfer(path, to={"output": tmp_path / "copy"})
+    while not both.receiver.done():
+        began = time.monotonic()
+        await asyncio.sleep(0.005)
+        late = max(late, time.monotonic() - began - 0.005)
+    assert all(isinstance(end, Summary) for end in await both.ends())
+    assert late < 0.25
+
+
+async def test_a_changed_byte_on_the_way_is_noticed(transfer, tmp_path):
+    """Both end with an integrity error; nothing gets a name."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(2 * MIB))
+    both = transfer(path, to={"output": tmp_path / "copy"})
+    channel = both.links[0].channel
+    send, hit = channel.send, 0
+
+    async def change(message: bytes) -> None:
+        nonlocal hit
+        if len(message) > 60_000 and not hit:
+            hit = 1
+            message = message[:-1] + bytes((message[-1] ^ 1,))
+        await send(message)
+
+    channel.send = change
+    sent, received = await both.ends()
+    assert hit
+    assert type(received) is IntegrityError
+    assert type(sent) is IntegrityError
+    assert not (tmp_path / "copy").exists()
