@@ -51,6 +51,15 @@ class Existing(StrEnum):
     RENAME = "rename"
     SKIP = "skip"
     FAIL = "fail"
+    UPDATE = "update"
+
+
+class Resume(StrEnum):
+    """What of earlier runs to go on with."""
+
+    AUTO = "auto"
+    ANY = "any"
+    NEVER = "never"
 
 
 def completed(incomplete: str) -> list[str]:
@@ -90,7 +99,7 @@ def receive(
         typer.Option(
             "--existing",
             metavar="HOW",
-            help="ask, overwrite, rename, skip or fail, where a file is there already; "
+            help="ask, overwrite, update, rename, skip or fail, where a file is there already; "
             "asks on a terminal, else fails.",
             rich_help_panel=WHERE,
         ),
@@ -123,6 +132,17 @@ def receive(
     code_file: CodeFileFlag = None,
     wait: WaitFlag = "1h",
     give_up_after: GiveUpFlag = "10m",
+    resume: Annotated[
+        Resume,
+        typer.Option(
+            "--resume",
+            metavar="HOW",
+            help="auto goes on with what this sender began, any with whatever was begun here, "
+            "never starts anew.",
+            show_default=True,
+            rich_help_panel=WHERE,
+        ),
+    ] = Resume.AUTO,
     verify: VerifyFlag = False,
     rendezvous: RendezvousFlag = None,
     lan: LanFlag = False,
@@ -153,6 +173,7 @@ def receive(
         code_file=code_file,
         wait=wait,
         give_up_after=give_up_after,
+        resume=resume,
         verify=verify,
         network=NetworkFlags(
             rendezvous=rendezvous,
@@ -180,6 +201,7 @@ class Order:
     code_file: Path | None
     wait: str
     give_up_after: str
+    resume: Resume
     verify: bool
     network: NetworkFlags
     flags: OutputFlags
@@ -241,6 +263,7 @@ class Order:
             verify=self.verify,
             wait=seconds(self.wait),
             give_up_after=patience(self.give_up_after),
+            resume=self.resume.value,
             unsafe_symlinks=self.unsafe_symlinks,
             portable_names=self.portable_names,
             progress=renderer,
@@ -252,9 +275,7 @@ class Order:
             return "-"
         return config.output if self.output is None else Path(self.output)
 
-    def _existing(
-        self, config: Config, keyboard: int | None
-    ) -> Literal["ask", "overwrite", "rename", "skip", "fail"]:
+    def _existing(self, config: Config, keyboard: int | None) -> str:
         chosen = self.existing or (Existing(config.existing) if config.existing else None)
         if chosen is None or (chosen is Existing.ASK and keyboard is None):
             chosen = Existing.FAIL if keyboard is None else Existing.ASK

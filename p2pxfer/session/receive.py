@@ -62,7 +62,8 @@ async def receive(
         verify: have both sides show four words and wait for a yes.
         wait: seconds to wait for the other side, with a code of your own.
         resume: what of earlier runs to go on with: ``auto``, what this sender proves to have begun;
-            ``any``, also what was begun into the same directory by whoever; or ``never``.
+            ``any``, also what was begun into the same directory by whoever; or ``never``, which
+            leaves nothing to go on with either.
         give_up_after: seconds to try to make a broken connection again; 0 not to try.
         accept: take the offer, if there is no ``interaction`` to ask.
         progress: told what happens.

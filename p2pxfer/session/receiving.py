@@ -7,16 +7,18 @@ How the link came about is not known here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, TypeVar
 
-from p2pxfer.errors import Declined, LocalFileError, PeerMisbehaved, UsageError
+from p2pxfer.errors import Declined, IntegrityError, LocalFileError, PeerMisbehaved, UsageError
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.paths import NameRules
@@ -111,6 +113,7 @@ class ReceiveSide:
         self._progress = progress
         self._interaction = interaction
         self._sink: Sink | None = None
+        self._fresh: list[Path] = []  # folders made for an offer that may yet be declined
         self._payload: deque[bytes | memoryview] = deque()
         self._deeds: deque[Deed] = deque()
         self._results: list[Result] = []
@@ -195,15 +198,14 @@ class ReceiveSide:
                 self._machine.entry_failed(result.number, result.failure)
         return bool(results)
 
-    async def close(self) -> None:
-        """Stop working, and remove what is unfinished."""
+    async def close(self, *, keep: bool) -> None:
+        """Stop working; remove what is unfinished, or ``keep`` what another run can go on with."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._sink is not None:
-            await self._in_thread(self._sink.close)
+        await self._in_thread(self._close_sink, keep)
         if self._journal is not None:
-            await self._in_thread(self._journal.close)
+            await self._in_thread(self._journal.close if keep else self._journal.finish)
 
     def _take_payload(self, size: int) -> list[bytes | memoryview]:
         taken: list[bytes | memoryview] = []
@@ -228,9 +230,8 @@ class ReceiveSide:
     async def _decide(self, offer: Offer) -> None:
         """Ask, open the sink, then judge every page."""
         await self._wait_for_totals(offer)
-        if offer.kind is not TransferKind.TEXT:
-            self._sink = await self._in_thread(self._open_sink, offer)
-            await self._in_thread(self._sink.require, *self._outstanding())
+        sink = await self._in_thread(self._open_sink, offer)
+        await self._in_thread(sink.require, *self._outstanding())
         self._progress.emit(Waiting("accept"))
         self.doing = Activity.PROMPTING
         accepted = await self._interaction.accept(self._view(offer))
@@ -238,16 +239,15 @@ class ReceiveSide:
         if not accepted:
             self._machine.decline("")
             raise Declined("declined: nothing was written")
-        if self._sink is None:
-            self._sink = TextSink()
-        if isinstance(self._sink, TreeSink) and offer.kind is TransferKind.FILES:
-            await self._in_thread(self._record, self._sink, offer.label)
+        self._fresh.clear()
+        if isinstance(sink, TreeSink) and offer.kind is TransferKind.FILES:
+            await self._in_thread(self._record, sink, offer.label)
         self._machine.accept()
-        self._start(self._work(self._sink))
+        self._start(self._work(sink))
         self.exchange.wake()
         while True:
             while self._pages:
-                await self._judge(self._sink, self._pages.popleft())
+                await self._judge(sink, self._pages.popleft())
             self._changed.clear()
             await self._changed.wait()
 
@@ -288,6 +288,18 @@ class ReceiveSide:
         )
 
     def _open_sink(self, offer: Offer) -> Sink:
+        """Open it, and keep it at once: whoever waits for it may be cancelled."""
+        self._sink = sink = TextSink() if offer.kind is TransferKind.TEXT else self._place(offer)
+        return sink
+
+    def _close_sink(self, keep: bool) -> None:
+        if self._sink is not None:
+            self._sink.close(keep=keep)
+        for folder in self._fresh:
+            with contextlib.suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
+
+    def _place(self, offer: Offer) -> Sink:
         acceptance = self._acceptance
         output, limit = acceptance.output, acceptance.max_size
         single = offer.kind is TransferKind.STREAM or (
@@ -311,6 +323,8 @@ class ReceiveSide:
             if not target.parent.is_dir():
                 raise LocalFileError(f"the folder of {output} does not exist")
             directory, name = target.parent, os.fsencode(target.name)
+        missing = takewhile(lambda folder: not folder.exists(), (directory, *directory.parents))
+        self._fresh = list(missing)
         tree = OutputTree(
             directory,
             rules=NameRules.PORTABLE if acceptance.portable_names else NameRules.host(),
@@ -422,13 +436,17 @@ async def transfer(
         interaction=interaction,
         begin_journal=begin_journal,
     )
+    keep = True
     exchange = side.exchange = Exchange(link, machine, side, progress, reconnect=reconnect)
     try:
         receipt = await exchange.run()
         return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
     except PeerRestarted:
         raise PeerMisbehaved("the sender began again under an old code") from None
+    except IntegrityError:
+        keep = False  # nothing of such a sender is worth to go on with
+        raise
     finally:
-        await side.close()
+        await side.close(keep=keep)
         await exchange.link.close()
         pool.shutdown(wait=False, cancel_futures=True)

@@ -75,7 +75,8 @@ class ReceiverMemory:
     Args:
         code: under which the sender is found this time.
         resume: ``auto`` continues what the sender proves to have begun, ``any`` also what was
-            begun into the same directory by whoever, ``never`` nothing.
+            begun into the same directory by whoever, ``never`` nothing, and
+            leaves nothing to go on with.
     """
 
     def __init__(self, code: Code | ChosenCode, resume: Resume) -> None:
@@ -110,6 +111,8 @@ class ReceiverMemory:
             None where none can be kept: then nothing can be resumed.
         """
         self._journals.expire(time.time())
+        if self._resume == "never":
+            return None
         directory = os.path.abspath(os.fsencode(output))
         header = Header(
             resume_id=resume_id(keys.secret),

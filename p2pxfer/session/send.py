@@ -91,7 +91,10 @@ def _cargo(
         raise UsageError("give files, or a stream, or a text: one of them")
     now = time.time_ns()
     if text is not None:
-        content = text.encode()
+        try:
+            content = text.encode()
+        except UnicodeEncodeError:
+            raise UsageError("what is no Unicode text can be sent as a file only") from None
         if len(content) > MAX_TEXT:
             raise UsageError(
                 f"a text of {len(content):,} bytes; at most {MAX_TEXT:,} can be sent as one"

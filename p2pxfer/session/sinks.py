@@ -83,8 +83,8 @@ class Sink(Protocol):
     def finish(self) -> None:
         """All is in place: bring it to the disk."""
 
-    def close(self) -> None:
-        """Remove what is unfinished, unless another run can go on with it."""
+    def close(self, *, keep: bool) -> None:
+        """Remove what is unfinished, or ``keep`` what another run can go on with."""
 
 
 def checked(arrived: Arrived) -> bytes | memoryview:
@@ -203,7 +203,7 @@ class StreamSink:
         """Let the last bytes go."""
         self._put(b"")
 
-    def close(self) -> None:
+    def close(self, *, keep: bool) -> None:  # the protocol's shape
         """Nothing to remove: what was written on is gone."""
 
     def _put(self, data: Payload) -> None:

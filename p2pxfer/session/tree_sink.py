@@ -145,11 +145,11 @@ class TreeSink:
         """Set what folders lack, and bring all to the disk."""
         self._tree.finish()
 
-    def close(self) -> None:
-        """Remove temporaries, unless a journal tells another run of them."""
+    def close(self, *, keep: bool) -> None:
+        """Remove temporaries, or leave those that a journal tells another run of."""
         if self._file is not None:
             self._file.close()
-        self._tree.close(keep=self._journal is not None)
+        self._tree.close(keep=keep and self._journal is not None)
 
     def _over(self, size: int) -> bool:
         return self._max_size is not None and size > self._max_size
@@ -224,6 +224,8 @@ class TreeSink:
 
     def _end(self, end: EndFile, results: list[Result]) -> None:
         file, self._file = self._file, None
+        if file is not None and file.failed:  # that was told already
+            return
         adopted = self._adopted.pop(end.number, None)
         if file is None or end.failure is not None:  # it failed at the sender
             for partial in (adopted, file.partial if file is not None else None):

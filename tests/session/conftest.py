@@ -163,7 +163,7 @@ async def as_sender(monkeypatch, tmp_path) -> AsyncIterator[Callable[..., Attack
                 network=NOWHERE,
                 progress=attack.events,
                 interaction=attack.answers,
-                **{"output": attack.out, **options},
+                **{"output": attack.out, "resume": "never", **options},
             )
         )
         started.append(attack)
@@ -249,7 +249,7 @@ async def transfer(monkeypatch, tmp_path) -> AsyncIterator[Callable[..., Both]]:
                 "7-orbit-lamp",
                 network=NOWHERE,
                 progress=both.received,
-                **{"output": both.out, "interaction": both.answers, **(to or {})},
+                **{"output": both.out, "interaction": both.answers, "resume": "never"} | (to or {}),
             )
         )
         started.append(both)
