@@ -135,7 +135,8 @@ class Dialogue(Generic[Act]):
             self._queue.append(event)
 
     def reconnected(self, now: float) -> None:
-        """A new channel carries the dialogue on: silence counts from now."""
+        """A new channel carries the dialogue on: silence counts from now, and none was Lost."""
+        self._queue = deque(action for action in self._queue if not isinstance(action, Lost))
         if self.liveness.pulse is not Pulse.WELL:
             self._queue.append(Resumed())
         self.liveness = Liveness(now)

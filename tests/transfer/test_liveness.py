@@ -157,3 +157,17 @@ def test_a_stall_ends_as_soon_as_something_is_heard():
     sender.receive(m.Ping(1, IDLE, 0), 4.0)
     taken = [sender.next_action(4.0) for _ in range(3)]
     assert Resumed() in taken
+
+
+def test_a_new_channel_ends_a_stall():
+    """Silence counts from when the dialogue goes on; a loss that was not told yet is none."""
+    sender = Sender(OFFER, KEY, 0.0)
+    while sender.next_action(0.0):
+        pass
+    sender.reconnected(1.0)
+    assert sender.next_action(1.0) is None
+    sender.handle_timer(60.0)
+    sender.reconnected(61.0)
+    assert sender.next_action(61.0) == Resumed()
+    assert sender.next_action(61.0) is None
+    assert sender.deadline() == 62.0
