@@ -170,7 +170,11 @@ class Command:
 
 
 class Terminal:
-    """A command in a pseudo-terminal of its own, and the screen that a person sees."""
+    """A command in a pseudo-terminal of its own, and the screen that a person sees.
+
+    Attributes:
+        frames: what the screen has shown so far, one text after another.
+    """
 
     def __init__(self, words: Sequence[str], *, env: dict[str, str], cwd: Path) -> None:
         self.process = pexpect.spawn(
@@ -213,8 +217,9 @@ class Terminal:
             return True
         except pexpect.EOF:
             return False
-        self._stream.feed(data)
-        self.frames.append(self.text)
+        for piece in re.split(rb"(?=\r)", data):  # what was drawn since the last look, step by step
+            self._stream.feed(piece)
+            self.frames.append(self.text)
         return True
 
 
