@@ -269,7 +269,7 @@ class Exchange:
     async def _pump(self) -> None:
         while True:
             channel = self.link.channel
-            while self._cut is None and (message := self._next_message()) is not None:
+            while self._carries(channel) and (message := self._next_message()) is not None:
                 try:
                     await channel.send(message)
                 except TransferError as error:
@@ -279,10 +279,15 @@ class Exchange:
                     self._machine.liveness.moved(time.monotonic())
                 if self.has_room():
                     self._wake.set()
+            if channel is not self.link.channel:
+                continue
             if not self._outgoing and not self._again:
                 self._empty.set()
             self._pour.clear()
             await self._pour.wait()
+
+    def _carries(self, channel: Channel) -> bool:
+        return self._cut is None and channel is self.link.channel
 
     def _next_message(self) -> bytes | None:
         if not self._continuity.attached:

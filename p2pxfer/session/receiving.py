@@ -64,7 +64,7 @@ from p2pxfer.transfer.actions import (
 )
 from p2pxfer.transfer.continuity import PeerRestarted
 from p2pxfer.transfer.credit import MAX_HELD
-from p2pxfer.transfer.messages import Activity, Offer, Receipt
+from p2pxfer.transfer.messages import RESUME, Activity, Offer, Receipt
 from p2pxfer.transfer.receiver import Receiver
 
 SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
@@ -352,7 +352,7 @@ class ReceiveSide:
             if refused is not None:
                 skip[number], reasons[number] = refused
         stop = page.first + len(page.entries)
-        if self._machine.hold_room():
+        if self._machine.capabilities & RESUME:
             await self._offer_held(sink, page, skip)
         self._machine.decide(stop, skip)
         self.exchange.wake()

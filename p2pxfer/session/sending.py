@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -161,7 +161,13 @@ class SendSide:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._feed.close)
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._let_go)
+
+    def _let_go(self) -> None:
+        """Close what reading and walking hold open, in the thread that did both."""
+        self._feed.close()
+        if isinstance(self._found, Generator):
+            self._found.close()
 
     def _wake(self) -> None:
         self.exchange.wake()
@@ -217,12 +223,16 @@ class SendSide:
 
     def _send_block(self, exchange: Exchange, wanted: SendBlock, content: Content) -> None:
         number, length = wanted.number, content.length
-        kept = not content.zero and content.digest == wanted.held
+        kept = content.digest == wanted.held
         if length:
-            block = Block(number, wanted.index, length, content.digest, content.zero, kept)
+            block = Block(
+                number, wanted.index, length, content.digest, content.zero and not kept, kept
+            )
             exchange.post(exchange.outbox.add_block(block, content.data))
             self._progress.emit(Advanced(length))
-        self._machine.block_sent(number, length, zero=content.zero, kept=kept, last=content.last)
+        self._machine.block_sent(
+            number, length, zero=content.zero and not kept, kept=kept, last=content.last
+        )
 
     def _close(self, failure: Failure | None, root: bytes) -> None:
         self._machine.file_closed(self._number, failure, root)
