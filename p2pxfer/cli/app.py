@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from p2pxfer import __version__
+from p2pxfer.cli.clean import clean
 from p2pxfer.cli.manual import EXIT_CODES, OVERVIEW, GroupedCommand, Overview
 from p2pxfer.cli.receive import receive
 from p2pxfer.cli.send import send
@@ -57,6 +58,7 @@ def _p2pxfer(
 app.command(cls=GroupedCommand, short_help="Send; shows a code.")(send)
 app.command(cls=GroupedCommand, short_help="Receive; asks for the code.")(receive)
 app.command(cls=GroupedCommand, short_help="Run a rendezvous for others to meet at.")(serve)
+app.command(cls=GroupedCommand, short_help="Remove what unfinished transfers have left.")(clean)
 
 
 def main() -> NoReturn:

@@ -147,7 +147,7 @@ class Gate:
             self._folders.hold(folder)
 
     def _look(self, folder: OutFolder, name: bytes) -> os.stat_result | None:
-        folding = collisions.folds(self._handles, folder)
+        folding = collisions.folds(self._handles, folder, lambda name: self._intend(folder, name))
         path, at = self._handles.locate(folder, name)
         try:
             found = os.stat(path, dir_fd=at, follow_symlinks=False)
@@ -156,6 +156,10 @@ class Gate:
         if folding and not collisions.claim(self._handles, folder, name, found):
             raise collisions.collision()
         return found
+
+    def _intend(self, folder: OutFolder, name: bytes) -> None:
+        if self.journal is not None:
+            self.journal.intend([(folder.path + b"/" + name if folder.path else name, name)])
 
     def _judge_existing(self, admission: Admission, found: os.stat_result) -> None:
         if stat.S_ISDIR(found.st_mode):
@@ -172,33 +176,37 @@ class Gate:
         else:
             self.decide(admission, self._existing)
 
-    def _placed(self, path: bytes) -> Placed | None:
-        return None if self.journal is None else self.journal.placed_earlier(path)
+    def _placed(self, path: bytes) -> list[Placed]:
+        return [] if self.journal is None else self.journal.placed_earlier(path)
 
     def _is_ours(self, admission: Admission, found: os.stat_result | None) -> bool:
         """Whether an earlier run of this transfer put it there, and nobody touched it since."""
-        placed = None if admission.folder.fresh else self._placed(admission.entry.path)
-        if placed is None:
+        if admission.folder.fresh:
             return False
-        if placed.name != admission.name:  # it had to take another name then
-            path, at = self._handles.locate(admission.folder, placed.name)
-            try:
-                found = os.stat(path, dir_fd=at, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-        if found is None or stat.S_ISDIR(found.st_mode) or Identity.of(found) != placed.identity:
-            return False
-        admission.name = placed.name
-        admission.exists = True
-        admission.naming = Naming.REPLACE
-        admission.older = _basis(admission.entry, found)
-        return True
+        wanted = admission.name
+        for placed in self._placed(admission.entry.path):
+            there = found
+            if placed.name != wanted:  # it had to take another name then
+                path, at = self._handles.locate(admission.folder, placed.name)
+                with contextlib.suppress(FileNotFoundError):
+                    there = os.stat(path, dir_fd=at, follow_symlinks=False)
+            if there is None or stat.S_ISDIR(there.st_mode):
+                continue
+            if Identity.of(there) == placed.identity:
+                admission.name = placed.name
+                admission.exists = True
+                admission.naming = Naming.REPLACE
+                admission.older = _basis(admission.entry, there)
+                return True
+        return False
 
     def _make_directory(self, admission: Admission, found: os.stat_result | None) -> None:
         entry, parent, name = admission.entry, admission.folder, admission.name
         if found is not None and not stat.S_ISDIR(found.st_mode):
             raise EntryError(Failure.EXISTS, "something that is no folder is in the way")
         if found is None:
+            if self.journal is not None:
+                self.journal.placed([Placed(entry.path, name, Identity(0, 0, 0, 0))])
             path, at = self._handles.locate(parent, name)
             try:
                 # Ours to write into until it is done, whatever its mode is to be.
@@ -225,8 +233,8 @@ class Gate:
             self.journal.placed([Placed(entry.path, name, made)])
 
     def _was_made(self, path: bytes, found: os.stat_result) -> bool:
-        placed = self._placed(path)
-        return placed is not None and placed.identity[:2] == Identity.of(found)[:2]
+        which = Identity.of(found)[:2]
+        return any(placed.identity[:2] in (which, (0, 0)) for placed in self._placed(path))
 
     def _open_up(self, folder: OutFolder) -> None:
         """It may have got its final mode already, which need not let us write into it."""

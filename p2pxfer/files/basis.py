@@ -34,9 +34,7 @@ _FLAGS = (
 )
 _PIECE = 1024 * 1024  # bytes copied at once where the system does not copy by itself
 # What copy_file_range(2) says where it can't serve: other filesystems, old kernels, odd files.
-_NO_RANGES = frozenset(
-    (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF)
-)
+_NO_RANGES = frozenset((errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM))
 
 
 class Basis:
@@ -98,6 +96,7 @@ class Basis:
         if self._partial is partial:
             partial.keep(offset, length)
             return
+        partial.check(offset, length)
         try:
             done = _copy_range(self._fd, partial.fd, offset, length)
             while done < length:
@@ -116,15 +115,17 @@ class Basis:
         """Whether somebody has written to it since it was opened."""
         return self._partial is None and Identity.of(os.fstat(self._fd)) != self.identity
 
-    def take_attributes(self, mode: int, mtime_ns: int) -> bool:
-        """Set permissions and mtime; False if they belong to another name or user, too."""
+    def has_attributes(self, mode: int, mtime_ns: int) -> bool:
+        """Whether it has these permissions and this mtime."""
         found = os.fstat(self._fd)
-        if found.st_mtime_ns == mtime_ns and found.st_mode & 0o777 == mode & 0o777:
-            return True
-        if not is_ours(found):
-            return False
+        return found.st_mtime_ns == mtime_ns and found.st_mode & 0o777 == mode & 0o777
+
+    def take_attributes(self, mode: int, mtime_ns: int) -> Identity | None:
+        """Set permissions and mtime; None if they belong to another name or user, too."""
+        if not is_ours(os.fstat(self._fd)):
+            return None
         set_attributes(self._fd, mode, mtime_ns)
-        return True
+        return Identity.of(os.fstat(self._fd))
 
     def close(self) -> None:
         """Close it; idempotent. A temporary stays open."""

@@ -9,26 +9,34 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import unicodedata
+from collections.abc import Callable
 
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.folders import OutFolder
-from p2pxfer.files.handles import FolderHandles
+from p2pxfer.files.handles import NAME_LIMIT, FolderHandles
+from p2pxfer.files.naming import temporary
 from p2pxfer.manifest import Failure
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
 
 
-def folds(handles: FolderHandles, folder: OutFolder) -> bool:
+def folds(
+    handles: FolderHandles, folder: OutFolder, intend: Callable[[bytes], None] = lambda _: None
+) -> bool:
     """Whether ``folder`` takes two spellings for one name. Tried once, then remembered.
 
     A probe file is made and removed; the folder's mtime is put back.
+
+    Args:
+        handles: the tree's.
+        folder: to be tried.
+        intend: told the probe's name before it is made.
     """
     if folder.folds is None:
         try:
-            folder.folds = _probe(handles, folder)
+            folder.folds = _probe(handles, folder, intend)
         except OSError:  # nothing can be made here, so nothing can collide here
             folder.folds = False
     return folder.folds
@@ -49,25 +57,28 @@ def claim(handles: FolderHandles, folder: OutFolder, name: bytes, found: os.stat
     return os.fsdecode(name) in os.listdir(path if at is None else at)
 
 
-def _probe(handles: FolderHandles, folder: OutFolder) -> bool:
-    stem = f".p2pxfer-{secrets.token_hex(6)}"
+def _probe(handles: FolderHandles, folder: OutFolder, intend: Callable[[bytes], None]) -> bool:
     path, at = handles.locate(folder)
     before = os.stat(path, dir_fd=at)
     try:
-        return _is_found_as(handles, folder, f"{stem}-a\u00e9")
+        return _is_found_as(handles, folder, temporary("a\u00e9".encode(), NAME_LIMIT), intend)
     except OSError:  # a filesystem without such a character
-        return _is_found_as(handles, folder, f"{stem}-a")
+        return _is_found_as(handles, folder, temporary(b"a", NAME_LIMIT), intend)
     finally:
         path, at = handles.locate(folder)
         with contextlib.suppress(OSError):
             os.utime(path if at is None else at, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _is_found_as(handles: FolderHandles, folder: OutFolder, name: str) -> bool:
-    path, at = handles.locate(folder, name.encode())
+def _is_found_as(
+    handles: FolderHandles, folder: OutFolder, probe: bytes, intend: Callable[[bytes], None]
+) -> bool:
+    name = probe.decode()
+    intend(probe)
+    path, at = handles.locate(folder, probe)
     os.close(os.open(path, _CREATE, 0o600, dir_fd=at))
     try:
-        for other in (name.replace("-a", "-A"), unicodedata.normalize("NFD", name)):
+        for other in (name.replace(".a", ".A"), unicodedata.normalize("NFD", name)):
             if other == name:
                 continue
             with contextlib.suppress(OSError):
@@ -76,7 +87,7 @@ def _is_found_as(handles: FolderHandles, folder: OutFolder, name: str) -> bool:
                 return True
         return False
     finally:
-        path, at = handles.locate(folder, name.encode())
+        path, at = handles.locate(folder, probe)
         os.unlink(path, dir_fd=at)
 
 

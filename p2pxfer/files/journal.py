@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from p2pxfer.files.framing import encoded
 from p2pxfer.files.leftovers import Leftover, leftovers, remove_leftovers
 from p2pxfer.files.partial import write_stream
 from p2pxfer.files.records import (
@@ -21,8 +22,8 @@ from p2pxfer.files.records import (
     Kind,
     Partial,
     Placed,
-    encoded,
     forgotten_records,
+    header_of,
     loaded,
     partial_record,
     placed_record,
@@ -176,12 +177,12 @@ class Journals:
             if fd is None:
                 continue
             try:
-                header = loaded(read_whole(fd, _LONGEST_HEADER)).header
+                header = header_of(read_whole(fd, _LONGEST_HEADER))
                 if header is None or not wanted(header):
                     continue
                 modified = os.fstat(fd).st_mtime
-                live = is_held(fd)
                 contents = loaded(read_whole(fd))
+                live = is_held(fd)
             finally:
                 os.close(fd)
             partials = tuple(contents.partials.values())
@@ -222,8 +223,8 @@ class Journal:
         """The earlier temporary of the entry ``path``, once."""
         return self._earlier.partials.pop(path, None)
 
-    def placed_earlier(self, path: bytes) -> Placed | None:
-        """What the journals it continues have put in place for the entry ``path``."""
+    def placed_earlier(self, path: bytes) -> list[Placed]:
+        """What the journals it continues have put in place for the entry ``path``, if anything."""
         return self._earlier.placed(path)
 
     def intend(self, temporaries: Iterable[tuple[bytes, bytes]]) -> None:
@@ -236,7 +237,7 @@ class Journal:
         self._append(partial_record(partial))
 
     def placed(self, batch: Iterable[Placed]) -> None:
-        """These are whole, and about to get their names."""
+        """These are whole, and about to get their names; or directories, made or about to be."""
         self._append(b"".join(map(placed_record, batch)))
 
     def settled(self, paths: Iterable[bytes]) -> None:

@@ -13,7 +13,8 @@ from struct import Struct
 from blake3 import blake3
 
 from p2pxfer.errors import LocalFileError
-from p2pxfer.files.records import SECRET_SIZE, decoded, encoded
+from p2pxfer.files.framing import decoded, encoded
+from p2pxfer.files.records import SECRET_SIZE
 from p2pxfer.files.state import StateFolder, read_whole
 
 EXPIRY = 14 * 24 * 3600.0  # seconds
@@ -97,12 +98,13 @@ class Keyring:
             if number >= MOST_SECRETS or age >= EXPIRY:
                 self._folder.remove(name)
 
-    def clear(self) -> int:
-        """Drop all of them; returns how many there were."""
-        names = self._folder.names()
-        for name in names:
+    def clear(self) -> None:
+        """Drop all of them."""
+        for name in self._folder.names():
             self._folder.remove(name)
-        return len(names)
+
+    def __len__(self) -> int:
+        return len(self._folder.names())
 
     def _read(self, name: str) -> tuple[bytes, bytes, float] | None:
         fd = self._folder.open(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -49,10 +50,11 @@ def remove_leftovers(output: bytes, partials: Iterable[Partial]) -> list[Leftove
 
 def matches(found: os.stat_result, partial: Partial) -> bool:
     """Whether what was found under the temporary's name is that temporary."""
-    if not is_ours(found) or not is_temporary(partial.temporary):
+    if not is_temporary(partial.temporary):
         return False
-    identity = Identity.of(found)
-    return partial.inode == 0 or (identity.device, identity.inode) == partial[2:4]
+    if partial.inode == 0:  # it may have become a symlink, which is removed as such
+        return is_ours(found) or stat.S_ISLNK(found.st_mode)
+    return is_ours(found) and Identity.of(found)[:2] == partial[2:4]
 
 
 def _found(

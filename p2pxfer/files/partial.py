@@ -86,7 +86,7 @@ class PartialFile:
             EntryError: the disk said no.
         """
         length = sum(map(len, buffers))
-        self._check(offset, length)
+        self.check(offset, length)
         try:
             write_all(self.fd, offset, buffers)
         except OSError as error:
@@ -102,7 +102,7 @@ class PartialFile:
             ValueError: past the file's size.
             EntryError: the disk said no.
         """
-        self._check(offset, length)
+        self.check(offset, length)
         stale = min(offset + length, self.stale) - offset
         try:
             if stale > 0 and not punch_hole(self.fd, offset, stale):
@@ -119,8 +119,18 @@ class PartialFile:
         Raises:
             ValueError: past the file's size.
         """
-        self._check(offset, length)
+        self.check(offset, length)
         self._reach(offset, length)
+
+    def check(self, offset: int, length: int) -> None:
+        """Refuse what is not within the file.
+
+        Raises:
+            ValueError: past its size.
+        """
+        end = offset + length
+        if offset < 0 or (end > self.size and self.size != UNKNOWN_SIZE):
+            raise ValueError(f"[{offset}, {end}) is not within {self.size} bytes")
 
     def commit(self, mode: int, mtime_ns: int) -> bytes:
         """Bring it to the disk, then give it its name; for many files see `OutputTree.commit`.
@@ -152,11 +162,6 @@ class PartialFile:
         if sync:
             os.fsync(self.fd)
         return Identity.of(os.fstat(self.fd))
-
-    def _check(self, offset: int, length: int) -> None:
-        end = offset + length
-        if offset < 0 or (end > self.size and self.size != UNKNOWN_SIZE):
-            raise ValueError(f"[{offset}, {end}) is not within {self.size} bytes")
 
     def _reach(self, offset: int, length: int) -> None:
         self.written = max(self.written, offset + length)

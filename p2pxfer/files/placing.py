@@ -178,27 +178,24 @@ class Placing:
             return error
         return None
 
-    def link(self, admission: Admission, target: bytes) -> None:
-        """Make a symlink that leads to ``target``.
+    def link(self, admission: Admission, target: bytes, mtime_ns: int) -> EntryError | None:
+        """Make a symlink that leads to ``target``; returns why not, if so."""
+        (name,) = self.draw([admission])
+        nameless = Nameless(admission, name)
+        try:
+            path, at = self._handles.locate(admission.folder, name)
+            os.symlink(target, path, dir_fd=at)
+            with contextlib.suppress(OSError, OverflowError, NotImplementedError):
+                os.utime(path, ns=(mtime_ns, mtime_ns), dir_fd=at, follow_symlinks=False)
+            nameless.identity = Identity.of(os.stat(path, dir_fd=at, follow_symlinks=False))
+        except OSError as error:
+            nameless.error = writing(error)
+        (outcome,) = self.place_all([nameless], together=False)
+        return outcome
 
-        Raises:
-            EntryError: its name is taken.
-            OSError: it can't be made.
-        """
-        if admission.naming is Naming.REPLACE:
-            (name,) = self.draw([admission])
-            self._symlink(admission, target, name)
-            outcome = self.place(admission, name)
-            if outcome is not None:
-                raise outcome
-            return
-        self._give_name(admission, lambda name: self._symlink(admission, target, name))
-
-    def note(self, admission: Admission) -> None:
-        """What was admitted is in place, whole, with its attributes: take it down."""
+    def note(self, admission: Admission, identity: Identity) -> None:
+        """A file that is in place already is what was sent, or is about to be: take it down."""
         if self.journal is not None:
-            path, at = self._handles.locate(admission.folder, admission.name)
-            identity = Identity.of(os.stat(path, dir_fd=at, follow_symlinks=False))
             self.journal.placed([Placed(admission.entry.path, admission.name, identity)])
 
     def _remove_earlier(self, journal: Journal, admission: Admission) -> None:
@@ -232,10 +229,6 @@ class Placing:
             os.replace(source, path, src_dir_fd=at, dst_dir_fd=at)
         else:
             rename_new(source, path, at)
-
-    def _symlink(self, admission: Admission, target: bytes, name: bytes) -> None:
-        path, at = self._handles.locate(admission.folder, name)
-        os.symlink(target, path, dir_fd=at)
 
 
 def _placed(batch: Sequence[Nameless]) -> list[Placed]:

@@ -1,39 +1,31 @@
-"""What a journal says, and its bytes: records, each with a checksum. Pure; no disk.
+"""What a journal says: which transfer it is of, what was under way, what was put in place.
 
-    record = mark F1 70 32 78 || u32 length of body || u32 CRC-32 || u8 kind || body
-
-The CRC-32 (zlib's) is over the body and starts from the kind. Where one record is damaged, the next
-is found by its mark; what a killed writer has left torn at the end is passed over likewise. So each
-record that is whole counts, and its order among the others. Integers are big-endian.
+Pure; no disk. Records are framed in ``framing.py``; integers are big-endian.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
+from p2pxfer.files.framing import MAX_BODY, decoded, encoded
 from p2pxfer.files.naming import is_component, is_temporary
 from p2pxfer.manifest import Entry
 
 VERSION = 1
-MAX_BODY = 128 * 1024  # bytes of a record: the longest path and a name fit well
 MAX_HELD = 2_000_000  # paths that one journal tells of
 MAX_LABEL = 1024  # bytes
 SECRET_SIZE = 32
 RESUME_ID_SIZE = 16
 
-_MARK = b"\xf1p2x"
-_HEAD = Struct(">4sIIB")
 _HEADER = Struct(">B16s32sq")
 _LENGTH = Struct(">I")
 _TRACE = Struct(">QQqqI")
-_MOST_WASTED = 16 * 1024 * 1024  # bytes checked in vain before the rest is given up
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 _LEAST_I64, _MOST_I64 = -(2**63), 2**63 - 1
 
@@ -44,7 +36,7 @@ class Kind(IntEnum):
     HEADER = 1
     PARTIAL = 2
     PLACED = 3
-    FORGOTTEN = 4  # body: the path
+    FORGOTTEN = 4  # its temporary was removed, and did not get its name; body: the path
     SETTLED = 5  # what was placed has its name; no other temporary is under way; no body
 
 
@@ -92,7 +84,10 @@ class Partial(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """What this transfer has given a name: a file or symlink, or a directory that it made."""
+    """What this transfer has given a name: a file or symlink, or a directory that it made.
+
+    The inode of a directory that was about to be made is 0.
+    """
 
     path: bytes
     name: bytes
@@ -167,7 +162,7 @@ class Contents:
     """What the records of one journal come to.
 
     Attributes:
-        header: None when there is none that this version understands.
+        header: the first that this version understands, or None.
         partials: temporaries that may be there, by path.
     """
 
@@ -175,15 +170,17 @@ class Contents:
         self.header: Header | None = None
         self.partials: dict[bytes, Partial] = {}
         self._placed: dict[bytes, bytes] = {}  # bodies: a third of what the values would take
+        self._coming: dict[bytes, bytes] = {}  # the same, not settled
 
     def __len__(self) -> int:
         """How many paths were placed."""
-        return len(self._placed)
+        return len(self._placed.keys() | self._coming.keys())
 
-    def placed(self, path: bytes) -> Placed | None:
-        """What was placed for the entry ``path``."""
-        body = self._placed.get(path)
-        return None if body is None else _placed(body)
+    def placed(self, path: bytes) -> list[Placed]:
+        """What was placed for the entry ``path``: of two, the second was to replace the first."""
+        bodies = (self._placed.get(path), self._coming.get(path))
+        found = (_placed(body) for body in bodies if body is not None)
+        return [placed for placed in found if placed is not None]
 
     def take(self, kind: int, body: bytes) -> None:
         """Add one record; what it makes no sense of is passed over."""
@@ -195,32 +192,38 @@ class Contents:
                 self.partials[partial.path] = partial
         elif kind == Kind.PLACED:
             placed = _placed(body)
-            if placed is not None and len(self._placed) < MAX_HELD:
-                self._placed[placed.path] = body
+            if placed is not None and len(self._placed) + len(self._coming) < MAX_HELD:
+                self._coming[placed.path] = body
         elif kind == Kind.FORGOTTEN:
             self.partials.pop(body, None)
-            self._placed.pop(body, None)
+            self._coming.pop(body, None)
         elif kind == Kind.SETTLED:
             self._settle()
 
     def merge(self, other: Contents) -> None:
         """Add what a journal that came later says; the header stays."""
         self.partials.update(other.partials)
+        self._placed.update(self._coming)
         self._placed.update(other._placed)
+        self._coming = dict(other._coming)
 
     def encoded(self) -> Iterator[bytes]:
         """The records that say all this, without the header's."""
         for body in self._placed.values():
+            yield encoded(Kind.PLACED, body)
+        yield encoded(Kind.SETTLED)
+        for body in self._coming.values():
             yield encoded(Kind.PLACED, body)
         for partial in self.partials.values():
             yield partial_record(partial)
 
     def _settle(self) -> None:
         for path, partial in list(self.partials.items()):
-            placed = self.placed(path)
-            whole = placed is not None and placed.identity.inode == partial.inode
-            if whole or not partial.inode:
+            named = any(placed.identity[:2] == partial[2:4] for placed in self.placed(path))
+            if named or not partial.inode:
                 del self.partials[path]
+        self._placed.update(self._coming)
+        self._coming.clear()
 
 
 def loaded(data: bytes) -> Contents:
@@ -231,9 +234,10 @@ def loaded(data: bytes) -> Contents:
     return contents
 
 
-def encoded(kind: int, body: bytes = b"") -> bytes:
-    """One record."""
-    return _HEAD.pack(_MARK, len(body), zlib.crc32(body, kind), kind) + body
+def header_of(data: bytes) -> Header | None:
+    """The header among the first bytes of a journal."""
+    headers = (Header.decoded(body) for kind, body in decoded(data) if kind == Kind.HEADER)
+    return next((header for header in headers if header is not None), None)
 
 
 def partial_record(partial: Partial) -> bytes:
@@ -251,26 +255,6 @@ def placed_record(placed: Placed) -> bytes:
 def forgotten_records(paths: Iterable[bytes]) -> bytes:
     """The records that take back what was said of ``paths``."""
     return b"".join(encoded(Kind.FORGOTTEN, path) for path in paths)
-
-
-def decoded(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The kinds and bodies of all whole records, in order."""
-    at = wasted = 0
-    while wasted < _MOST_WASTED:
-        at = data.find(_MARK, at)
-        if at < 0 or at + _HEAD.size > len(data):
-            return
-        _, length, checksum, kind = _HEAD.unpack_from(data, at)
-        start = at + _HEAD.size
-        if length <= MAX_BODY and start + length <= len(data):
-            body = data[start : start + length]
-            if zlib.crc32(body, kind) == checksum:
-                yield kind, body
-                at = start + length
-                continue
-            wasted += length
-        at += 1
-        wasted += 1
 
 
 def _trace(body: bytes) -> tuple[bytes, bytes, tuple[int, int, int, int]] | None:

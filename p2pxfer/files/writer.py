@@ -117,17 +117,10 @@ class OutputTree:
             EntryError: it can't be made.
         """
         entry = admission.entry
-        try:
-            self._placing.link(admission, entry.target)
-            path, at = self._handles.locate(admission.folder, admission.name)
-            with contextlib.suppress(OSError, OverflowError, NotImplementedError):
-                times = (entry.mtime_ns, entry.mtime_ns)
-                os.utime(path, ns=times, dir_fd=at, follow_symlinks=False)
-            self._placing.note(admission)
-        except OSError as error:
-            raise writing(error) from error
-        finally:
-            self._settle(admission)
+        outcome = self._placing.link(admission, entry.target, entry.mtime_ns)
+        self._settle(admission)
+        if outcome is not None:
+            raise outcome
 
     def open_file(self, admission: Admission, size: int) -> PartialFile:
         """Begin an admitted file of ``size`` bytes, or of `UNKNOWN_SIZE`.
@@ -200,10 +193,14 @@ class OutputTree:
         if basis is None:
             return False
         with basis:
-            if basis.size != size or not basis.take_attributes(mode, mtime_ns):
+            if basis.size != size:
                 return False
-        with contextlib.suppress(OSError):
-            self._placing.note(admission)
+            if not basis.has_attributes(mode, mtime_ns):
+                self._placing.note(admission, basis.identity._replace(mtime_ns=mtime_ns))
+                identity = basis.take_attributes(mode, mtime_ns)
+                if identity is None:
+                    return False
+                self._placing.note(admission, identity)
         self._settle(admission)
         return True
 

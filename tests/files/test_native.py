@@ -75,3 +75,15 @@ def test_syncing_a_bad_descriptor_is_told():
             native.sync_filesystem(-1)
     else:
         assert native.sync_filesystem(-1) is False
+
+
+def test_punching_a_hole(tmp_path):
+    """Zeros where it was, everything else as before; False if the system can't."""
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * 100_000)
+    with path.open("r+b") as file:
+        punched = native.punch_hole(file.fileno(), 10_001, 50_000)
+    expected = b"x" * 10_001 + bytes(50_000) + b"x" * 39_999
+    assert path.read_bytes() == (expected if punched else b"x" * 100_000)
+    with path.open("rb") as file:  # opened for reading: the system refuses
+        assert not native.punch_hole(file.fileno(), 0, 10)
