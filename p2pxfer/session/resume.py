@@ -113,7 +113,7 @@ class ReceiverMemory:
         self._journals.expire(time.time())
         if self._resume == "never":
             return None
-        directory = os.path.abspath(os.fsencode(output))
+        directory = os.path.realpath(os.fsencode(output))
         header = Header(
             resume_id=resume_id(keys.secret),
             secret=keys.secret,

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from p2pxfer.errors import IntegrityError
 from p2pxfer.files.admission import Admission, ExistingPolicy
 from p2pxfer.files.basis import Basis
 from p2pxfer.files.failures import EntryError
@@ -198,6 +199,10 @@ class TreeSink:
             if self._over(self._begun_size):
                 self._fail(file, Failure.TOO_LARGE, "it is over --max-size", results)
                 return
+        if block.kept and file.basis is None:
+            changed = "the older copy changed while it was used"
+            self._fail(file, Failure.WRITE_FAILED, changed, results)
+            return
         if file.partial is None:
             if block.kept:
                 file.kept.append((block.offset, block.length))
@@ -231,10 +236,16 @@ class TreeSink:
             for partial in (adopted, file.partial if file is not None else None):
                 if partial is not None:
                     partial.discard()
+            if file is not None:
+                file.close()
             self._tree.abandon(self._admissions.pop(end.number))
             results.append(Ended(end.number))
             return
-        file.check(end)
+        try:
+            file.check(end)
+        except IntegrityError:
+            file.close()
+            raise
         begin = file.begin
         admission = self._admissions[end.number]
         if file.kept and not file.parts:  # all of it is in place already
