@@ -18,7 +18,7 @@ from typing import TypeVar
 from p2pxfer.errors import LocalFileError, UsageError
 
 MAX_CONFIG = 1024 * 1024  # bytes; no honest file comes near
-EXISTING = ("ask", "overwrite", "rename", "skip", "fail")
+EXISTING = ("ask", "overwrite", "update", "rename", "skip", "fail")
 OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 
 Value = TypeVar("Value")

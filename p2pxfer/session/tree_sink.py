@@ -20,7 +20,7 @@ from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.writer import OutputTree, SmallFile
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, block_size
 from p2pxfer.session.sinks import Arrived, Deed, Ended, IncomingFile, Result, Written, checked
-from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry
+from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
 
 SMALL_BATCH: Final = 512  # files whose syncs are shared
 SMALL_BYTES: Final = 8 * 1024 * 1024  # of their content, held until they are written
@@ -191,28 +191,13 @@ class TreeSink:
         file, block = self._file, arrived.block
         assert file is not None
         data = checked(arrived)
-        if file.failed:
+        if file.failed or not self._takes(file, block, results):
             return
         file.root.update(block.digest)
-        if file.begin.size == UNKNOWN_SIZE:
-            self._begun_size += block.length
-            if self._over(self._begun_size):
-                self._fail(file, Failure.TOO_LARGE, "it is over --max-size", results)
-                return
-        if block.kept and file.basis is None:
-            changed = "the older copy changed while it was used"
-            self._fail(file, Failure.WRITE_FAILED, changed, results)
+        if file.partial is None and self._held_back(file, block, data, results):
             return
-        if file.partial is None:
-            if block.kept:
-                file.kept.append((block.offset, block.length))
-                results.append(Written(block))
-                return
-            if 0 <= file.begin.size <= MIN_BLOCK:
-                file.parts.append(bytes(block.length) if block.zero else data)
-                return
-            if not self._open(file, results):
-                return
+        if file.partial is None and not self._open(file, results):
+            return
         assert file.partial is not None
         try:
             if block.kept:
@@ -226,6 +211,32 @@ class TreeSink:
             self._fail(file, error.failure, error.message, results)
             return
         results.append(Written(block))
+
+    def _takes(self, file: IncomingFile, block: WriteBlock, results: list[Result]) -> bool:
+        """Whether a block is within the limit, and what it builds on still there."""
+        if file.begin.size == UNKNOWN_SIZE:
+            self._begun_size += block.length
+            if self._over(self._begun_size):
+                self._fail(file, Failure.TOO_LARGE, "it is over --max-size", results)
+                return False
+        if block.kept and file.basis is None:
+            changed = "the older copy changed while it was used"
+            self._fail(file, Failure.WRITE_FAILED, changed, results)
+            return False
+        return True
+
+    def _held_back(
+        self, file: IncomingFile, block: WriteBlock, data: bytes | memoryview, results: list[Result]
+    ) -> bool:
+        """Put a block off until the file needs a temporary; whether that was done."""
+        if block.kept:
+            file.kept.append((block.offset, block.length))
+            results.append(Written(block))
+        elif 0 <= file.begin.size <= MIN_BLOCK:
+            file.parts.append(bytes(block.length) if block.zero else data)
+        else:
+            return False
+        return True
 
     def _end(self, end: EndFile, results: list[Result]) -> None:
         file, self._file = self._file, None
