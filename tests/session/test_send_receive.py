@@ -30,6 +30,7 @@ from p2pxfer.progress import (
 )
 from p2pxfer.session.exchange import OUTGOING_LIMIT
 from p2pxfer.session.feed import AHEAD
+from p2pxfer.session.send import send
 from p2pxfer.session.summary import Summary
 from p2pxfer.transfer.continuity import KEEP
 from p2pxfer.transfer.credit import BYTE_WINDOW
@@ -225,16 +226,12 @@ async def test_a_text(transfer, text):
 )
 async def test_what_makes_no_sense_is_refused_before_anybody_is_asked(arguments, options):
     """A usage error, without a network."""
-    from p2pxfer.session.send import send
-
     with pytest.raises(UsageError):
         await send(arguments, network=NOWHERE, **options)
 
 
 async def test_a_missing_argument_is_told_before_a_code_is_shown(tmp_path):
     """A local error, without a network."""
-    from p2pxfer.session.send import send
-
     with pytest.raises(LocalFileError):
         await send([tmp_path / "nothing"], network=NOWHERE)
 
@@ -318,16 +315,94 @@ async def test_a_file_that_vanishes_is_told_and_the_rest_goes_on(transfer, tmp_p
     assert not (both.out / "top" / "goes").exists()
 
 
-@pytest.mark.parametrize("limit", [0, 4, 5])
-async def test_the_limit_on_size(transfer, tmp_path, limit):
+@pytest.mark.parametrize(("limit", "fits"), [(0, False), (4, False), (5, True)])
+async def test_the_limit_on_size(transfer, tmp_path, limit, fits):
     """What is over it is left out and told; what fits arrives."""
     path = tmp_path / "five"
     path.write_bytes(b"fives")
-    both = transfer(path, to={"max_size": limit, "output": tmp_path})
-    path.rename(tmp_path / "moved") if False else None
+    both = transfer(path, to={"max_size": limit, "output": tmp_path / "copy"})
+    sent, received = await both.ends()
+    assert type(sent) is type(received) is (Summary if fits else PartlyDone)
+    assert (tmp_path / "copy").exists() == fits
+
+
+async def test_only_what_differs_from_an_older_copy_crosses(transfer, tmp_path):
+    """The rest is taken from what is there, and the copy is whole."""
+    path, copy = tmp_path / "file", tmp_path / "copy"
+    data = bytearray(os.urandom(8 * MIB))
+    copy.write_bytes(data)
+    data[5 * MIB] ^= 1
+    path.write_bytes(data)
+    both = transfer(path, to={"existing": "update", "output": copy})
+    crossed, send = 0, both.links[0].channel.send
+
+    async def count(message: bytes) -> None:
+        nonlocal crossed
+        crossed += len(message)
+        await send(message)
+
+    both.links[0].channel.send = count
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    assert copy.read_bytes() == data
+    assert crossed < MIB
+
+
+async def test_a_file_that_changes_on_its_way_to_an_older_copy(transfer, tmp_path):
+    """The older copy stays as it was."""
+    path, copy = tmp_path / "file", tmp_path / "copy"
+    path.write_bytes(os.urandom(8 * MIB))
+    copy.write_bytes(old := path.read_bytes()[: 4 * MIB] + bytes(4 * MIB))
+
+    class Changer(Answers):
+        async def accept(self, offer):
+            os.truncate(path, 6 * MIB + 5)
+            return await super().accept(offer)
+
+    both = transfer(path, to={"existing": "update", "output": copy, "interaction": Changer()})
+    began = both.links[0].channel.send
+
+    async def change(message: bytes) -> None:
+        if len(message) > 60_000:
+            os.utime(path)
+        await began(message)
+
+    both.links[0].channel.send = change
+    sent, received = await both.ends()
+    assert type(sent) is type(received) is PartlyDone
+    assert copy.read_bytes() == old
+
+
+async def test_a_damaged_block_on_its_way_to_an_older_copy(transfer, tmp_path):
+    """The older copy stays as it was."""
+    path, copy = tmp_path / "file", tmp_path / "copy"
+    path.write_bytes(os.urandom(4 * MIB))
+    copy.write_bytes(old := path.read_bytes()[: 2 * MIB] + bytes(2 * MIB))
+    both = transfer(path, to={"existing": "update", "output": copy})
+    send = both.links[0].channel.send
+
+    async def damage(message: bytes) -> None:
+        await send(message[:-1] + b"!" if len(message) > 60_000 else message)
+
+    both.links[0].channel.send = damage
+    sent, received = await both.ends()
+    assert type(sent) is type(received) is IntegrityError
+    assert copy.read_bytes() == old
+
+
+async def test_without_a_place_for_state_it_works_all_the_same(transfer, tmp_path, monkeypatch):
+    """Then nothing can be resumed, which is no reason not to send."""
+    (tmp_path / "no folder").write_bytes(b"")
+    monkeypatch.setenv("HOME", str(tmp_path / "no folder"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no folder"))
+    path = tmp_path / "file"
+    path.write_bytes(b"data")
+    both = transfer(path)
     both.out.mkdir()
     sent, received = await both.ends()
-    assert type(sent) is type(received)
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
 
 
 async def test_the_output_can_be_a_name_for_a_single_file(transfer, tmp_path):
@@ -398,7 +473,7 @@ async def test_a_writer_that_fails(transfer):
     """A full disk behind a pipe is a local error here, and a peer that is gone there."""
 
     class Full(io.BytesIO):
-        def write(self, data) -> int:
+        def write(self, _data) -> int:
             raise OSError(28, "No space left on device")
 
     both = transfer(stream=Source(8 * MIB), to={"output": Full()})
