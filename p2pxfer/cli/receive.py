@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -270,10 +270,11 @@ class Order:
             interaction=Answers(renderer, keyboard, yes=self.yes),
         )
 
-    def _output(self, config: Config) -> Path | Literal["-"] | None:
-        if self.output == STDOUT:
-            return "-"
-        return config.output if self.output is None else Path(self.output)
+    def _output(self, config: Config) -> str | None:
+        """As `session.receive` takes it: a slash at the end makes it a folder in any case."""
+        if self.output is None and config.output is not None:
+            return os.path.join(config.output, "")
+        return self.output
 
     def _existing(self, config: Config, keyboard: int | None) -> str:
         chosen = self.existing or (Existing(config.existing) if config.existing else None)

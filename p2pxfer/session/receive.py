@@ -54,7 +54,7 @@ async def receive(
         network: how to find the other side.
         output: a directory, which is made if it is missing, by default the current one; or, for a
             single file or a stream, a path that is no directory, or something to write its bytes
-            to; ``-`` is standard output.
+            to; ``-`` is standard output. A text with a slash at its end is a directory in any case.
         existing: ``ask``, ``overwrite``, ``rename``, ``skip`` or ``fail``.
         max_size: content bytes that are taken in all.
         unsafe_symlinks: keep symlinks that are absolute or leave the tree.
@@ -77,6 +77,7 @@ async def receive(
     interaction = interaction or Unattended(accept=accept)
     acceptance = Acceptance(
         output=_destination(output),
+        folder=isinstance(output, str) and output.endswith(("/", os.sep)),
         existing=ExistingPolicy(existing),
         max_size=max_size,
         unsafe_symlinks=unsafe_symlinks,

@@ -78,6 +78,7 @@ class Acceptance:
 
     Attributes:
         output: a directory, the path of a single file, or something with ``write`` and ``flush``.
+        folder: ``output`` is a directory, also where nothing is there yet.
         existing: what becomes of files that are there already.
         max_size: content bytes that are taken in all, None for any number.
         unsafe_symlinks: keep symlinks that are absolute or leave the tree.
@@ -85,6 +86,7 @@ class Acceptance:
     """
 
     output: Path | ByteWriter
+    folder: bool = False
     existing: ExistingPolicy = ExistingPolicy.FAIL
     max_size: int | None = None
     unsafe_symlinks: bool = False
@@ -316,7 +318,7 @@ class ReceiveSide:
             return StreamSink(output, max_size=limit)
         name = None
         directory = output
-        if single and not output.is_dir():
+        if single and not acceptance.folder and not output.is_dir():
             target = Path(os.path.realpath(output))  # a symlink here is the user's own
             if target.exists() and not target.is_file():  # a device, a pipe
                 return StreamSink(_opened(target), max_size=limit)

@@ -18,6 +18,14 @@ def test_into_a_file(machine):
     assert (machine.there / "renamed.pdf").read_bytes() == b"%PDF" * 100_000
 
 
+def test_a_slash_makes_it_a_folder(machine):
+    """``-o new/`` puts a single file into a folder that is made for it."""
+    (machine.path / "report.pdf").write_text("x")
+    sender, receiver = machine.transfer(["report.pdf"], "-o", "new/")
+    assert (sender.end(), receiver.end()) == (0, 0)
+    assert (machine.path / "new" / "report.pdf").read_text() == "x"
+
+
 def test_from_pipe_to_pipe(machine):
     """Standard input comes out of standard output as it went in, with the events on the side."""
     content = random.Random(3).randbytes(5_000_001)
