@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from p2pxfer.errors import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 OUTGOING_LIMIT: Final = 1024 * 1024  # bytes packed ahead of the channel
 FAREWELL: Final = 3.0  # seconds that the last words may take
 LINGER: Final = 10.0  # seconds for a sender to come back for a receipt that it may not have had
+MOST_UNHEARD: Final = 64  # messages; whoever begins anew says little before it is answered
 SIGN: Final = 1024  # bytes: a message up to that may be signs of life alone
 TELL_PAUSE: Final = 0.5  # seconds between two signs of what has been had, when little comes
 CLOSED: Final = "the connection to the other side broke"
@@ -76,9 +77,11 @@ class Exchange:
         progress: told of stalls and reconnections.
         reconnect: makes a new link to the same peer, or raises; None if that can't be done.
         continuity: what was said on this link already; none by default.
+        unheard: what came over this link already; see the attribute.
 
-    Raises:
-        PeerMisbehaved: the other side takes no messages of a useful size.
+    Attributes:
+        link: the present one.
+        unheard: messages that came after the other side began anew, for the exchange that follows.
     """
 
     def __init__(
@@ -90,8 +93,10 @@ class Exchange:
         *,
         reconnect: Reconnect | None = None,
         continuity: Continuity | None = None,
+        unheard: Sequence[bytes] = (),
     ) -> None:
         self.link = link
+        self.unheard = list(unheard)
         self._machine = machine
         self._side = side
         self._progress = progress
@@ -181,6 +186,9 @@ class Exchange:
     def _listen(self, link: Link) -> None:
         channel = link.channel
         channel.on_closed(lambda: self._cut_off(channel, PeerGone(CLOSED)))
+        unheard, self.unheard = self.unheard, []
+        for message in unheard:
+            self._take(channel, message)
         channel.on_message(lambda message: self._take(channel, message))
         self._pour.set()
 
@@ -312,7 +320,11 @@ class Exchange:
 
     def _take(self, channel: Channel, message: bytes) -> None:
         """A message has come over ``channel``."""
-        if self._error is not None or channel is not self.link.channel:
+        if channel is not self.link.channel:
+            return
+        if self._error is not None:
+            if isinstance(self._error, PeerRestarted) and len(self.unheard) < MOST_UNHEARD:
+                self.unheard.append(message)
             return
         self.link.settled()
         now = time.monotonic()

@@ -20,7 +20,8 @@ from p2pxfer.progress import (
 from p2pxfer.session.connect import Connector, Network
 from p2pxfer.session.interaction import Interaction, Unattended
 from p2pxfer.session.link import Link
-from p2pxfer.session.receiving import Acceptance, transfer
+from p2pxfer.session.placement import Acceptance
+from p2pxfer.session.receiving import transfer
 from p2pxfer.session.resume import Proofs, ReceiverMemory, Resume
 from p2pxfer.session.sinks import (
     ByteWriter,

@@ -7,22 +7,16 @@ How the link came about is not known here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import takewhile
-from pathlib import Path
+from functools import partial
 from typing import Final, TypeVar
 
-from p2pxfer.errors import Declined, IntegrityError, LocalFileError, PeerMisbehaved, UsageError
+from p2pxfer.errors import Declined, IntegrityError, PeerMisbehaved
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.journal import Journal
-from p2pxfer.files.paths import NameRules
-from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import EntryKind, Failure, TransferKind, block_count
 from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import (
@@ -36,14 +30,13 @@ from p2pxfer.progress import (
 from p2pxfer.session.exchange import Exchange, Reconnect
 from p2pxfer.session.interaction import NAMES_SHOWN, Interaction, OfferView
 from p2pxfer.session.link import Link
+from p2pxfer.session.placement import Acceptance, Placement, place
 from p2pxfer.session.resume import BeginJournal, Proofs
 from p2pxfer.session.sinks import (
     Arrived,
-    ByteWriter,
     Deed,
     Result,
     Sink,
-    StreamSink,
     TextSink,
     Written,
 )
@@ -72,27 +65,6 @@ ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Acceptance:
-    """What is taken, and where it goes.
-
-    Attributes:
-        output: a directory, the path of a single file, or something with ``write`` and ``flush``.
-        folder: ``output`` is a directory, also where nothing is there yet.
-        existing: what becomes of files that are there already.
-        max_size: content bytes that are taken in all, None for any number.
-        unsafe_symlinks: keep symlinks that are absolute or leave the tree.
-        portable_names: refuse names that other systems can't hold.
-    """
-
-    output: Path | ByteWriter
-    folder: bool = False
-    existing: ExistingPolicy = ExistingPolicy.FAIL
-    max_size: int | None = None
-    unsafe_symlinks: bool = False
-    portable_names: bool = False
-
-
 class ReceiveSide:
     """What a receiver does beside the machine: an `exchange.Side`."""
 
@@ -115,7 +87,6 @@ class ReceiveSide:
         self._progress = progress
         self._interaction = interaction
         self._sink: Sink | None = None
-        self._fresh: list[Path] = []  # folders made for an offer that may yet be declined
         self._payload: deque[bytes | memoryview] = deque()
         self._deeds: deque[Deed] = deque()
         self._results: list[Result] = []
@@ -205,7 +176,8 @@ class ReceiveSide:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._in_thread(self._close_sink, keep)
+        if self._sink is not None:
+            await self._in_thread(partial(self._sink.close, keep=keep))
         if self._journal is not None:
             await self._in_thread(self._journal.close if keep else self._journal.finish)
 
@@ -232,8 +204,9 @@ class ReceiveSide:
     async def _decide(self, offer: Offer) -> None:
         """Ask, open the sink, then judge every page."""
         await self._wait_for_totals(offer)
-        sink = await self._in_thread(self._open_sink, offer)
-        await self._in_thread(sink.require, *self._outstanding())
+        placement = None
+        if offer.kind is not TransferKind.TEXT:
+            placement = await self._in_thread(self._placed, offer)
         self._progress.emit(Waiting("accept"))
         self.doing = Activity.PROMPTING
         accepted = await self._interaction.accept(self._view(offer))
@@ -241,7 +214,7 @@ class ReceiveSide:
         if not accepted:
             self._machine.decline("")
             raise Declined("declined: nothing was written")
-        self._fresh.clear()
+        sink = await self._in_thread(self._open_sink, placement)
         if isinstance(sink, TreeSink) and offer.kind is TransferKind.FILES:
             await self._in_thread(self._record, sink, offer.label)
         self._machine.accept()
@@ -269,10 +242,6 @@ class ReceiveSide:
             except TimeoutError:
                 return
 
-    def _outstanding(self) -> tuple[int, int]:
-        """Bytes and entries listed so far."""
-        return self._totals.size or 0, self._totals.entries
-
     def _view(self, offer: Offer) -> OfferView:
         names: list[bytes] = []
         more = not self._totals.complete
@@ -289,51 +258,21 @@ class ReceiveSide:
             offer.kind, tuple(names), more, totals.entries, totals.size, totals.complete
         )
 
-    def _open_sink(self, offer: Offer) -> Sink:
-        """Open it, and keep it at once: whoever waits for it may be cancelled."""
-        self._sink = sink = TextSink() if offer.kind is TransferKind.TEXT else self._place(offer)
-        return sink
-
-    def _close_sink(self, keep: bool) -> None:
-        if self._sink is not None:
-            self._sink.close(keep=keep)
-        for folder in self._fresh:
-            with contextlib.suppress(OSError):  # somebody else has put something there
-                folder.rmdir()
-
-    def _place(self, offer: Offer) -> Sink:
-        acceptance = self._acceptance
-        output, limit = acceptance.output, acceptance.max_size
+    def _placed(self, offer: Offer) -> Placement:
+        totals = self._totals
         single = offer.kind is TransferKind.STREAM or (
-            self._totals.complete
-            and self._totals.entries == 1
+            totals.complete
+            and totals.entries == 1
             and self._pages[0].entries[0].kind is EntryKind.FILE
         )
-        if not isinstance(output, Path):
-            if not single:
-                raise UsageError(
-                    "only a single file or a stream can be written to standard output",
-                    "give a folder with --output",
-                )
-            return StreamSink(output, max_size=limit)
-        name = None
-        directory = output
-        if single and not acceptance.folder and not output.is_dir():
-            target = Path(os.path.realpath(output))  # a symlink here is the user's own
-            if target.exists() and not target.is_file():  # a device, a pipe
-                return StreamSink(_opened(target), max_size=limit)
-            if not target.parent.is_dir():
-                raise LocalFileError(f"the folder of {output} does not exist")
-            directory, name = target.parent, os.fsencode(target.name)
-        missing = takewhile(lambda folder: not folder.exists(), (directory, *directory.parents))
-        self._fresh = list(missing)
-        tree = OutputTree(
-            directory,
-            rules=NameRules.PORTABLE if acceptance.portable_names else NameRules.host(),
-            existing=acceptance.existing,
-            unsafe_symlinks=acceptance.unsafe_symlinks,
-        )
-        return TreeSink(tree, directory, name=name, max_size=limit)
+        placement = place(self._acceptance, single=single)
+        placement.require(totals.size or 0, totals.entries)
+        return placement
+
+    def _open_sink(self, placement: Placement | None) -> Sink:
+        """Open it, and keep it at once: whoever waits for it may be cancelled."""
+        self._sink = sink = TextSink() if placement is None else placement.open()
+        return sink
 
     def _record(self, sink: TreeSink, label: bytes) -> None:
         self._journal = self._begin_journal(sink.directory, label, self._proofs)
@@ -404,13 +343,6 @@ class ReceiveSide:
 
 def _below(skip: Mapping[int, Failure], stop: int) -> dict[int, Failure]:
     return {number: failure for number, failure in skip.items() if number < stop}
-
-
-def _opened(target: Path) -> ByteWriter:
-    try:
-        return target.open("wb", buffering=0)
-    except OSError as error:
-        raise LocalFileError(f"{target} can't be written: {error.strerror}") from error
 
 
 def _apply(sink: Sink, deeds: list[Deed], idle: Callable[[], bool]) -> list[Result]:

@@ -32,18 +32,16 @@ from p2pxfer.progress import (
 )
 from p2pxfer.session.exchange import Exchange, Reconnect
 from p2pxfer.session.feed import (
-    AsyncReader,
     Closed,
     Content,
     Feed,
     FileFeed,
     Job,
     Opened,
-    StreamFeed,
-    TextFeed,
 )
 from p2pxfer.session.link import Link
 from p2pxfer.session.resume import SenderMemory
+from p2pxfer.session.stream_feed import AsyncReader, StreamFeed, TextFeed
 from p2pxfer.session.summary import RECEIPT, Summary, Tally
 from p2pxfer.transfer.actions import CloseFile, NeedRoot, OpenFile, SendBlock, Settled, Walk
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
@@ -289,6 +287,7 @@ async def transfer(
     key = link.keys.key(RECEIPT, Role.B)
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     continuity = Continuity()
+    unheard: list[bytes] = []
     memory = SenderMemory(cargo.paths) if cargo.paths else None
     proofs = memory.begin(link.keys) if memory else ()
     try:
@@ -297,7 +296,13 @@ async def transfer(
             machine = Sender(offer, key, time.monotonic(), proofs=proofs)
             side = SendSide(machine, cargo, pool, progress)
             exchange = side.exchange = Exchange(
-                link, machine, side, progress, reconnect=reconnect, continuity=continuity
+                link,
+                machine,
+                side,
+                progress,
+                reconnect=reconnect,
+                continuity=continuity,
+                unheard=unheard,
             )
             progress.emit(Waiting("accept"))
             try:
@@ -314,8 +319,8 @@ async def transfer(
                 continuity = Continuity.begun()
                 progress.emit(Restarted())
             finally:
-                link = exchange.link
                 await side.close()
+                link, unheard = exchange.link, exchange.unheard
     finally:
         await link.close()
         pool.shutdown(wait=False, cancel_futures=True)
