@@ -319,8 +319,9 @@ async def transfer(
                 continuity = Continuity.begun()
                 progress.emit(Restarted())
             finally:
+                link = exchange.link
                 await side.close()
-                link, unheard = exchange.link, exchange.unheard
+                unheard = exchange.unheard
     finally:
         await link.close()
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,235 @@
+"""A transfer over channels that break: it goes on where it was, or ends with the right error."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+import pytest
+
+from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved
+from p2pxfer.files.hashing import TransferRoot
+from p2pxfer.manifest import TransferKind
+from p2pxfer.pairing.keys import Role
+from p2pxfer.progress import Finished, Reconnecting, Stalled
+from p2pxfer.session import receive as receiving_room
+from p2pxfer.session import send as sending_room
+from p2pxfer.session.summary import Summary
+from p2pxfer.transfer import messages as m
+from tests.session.conftest import eventually
+from tests.session.ends import BIG, HELLO, MemoryLink, Peer, channels, receipt
+
+MIB = 1 << 20
+EMPTY = TransferRoot().digest()
+GIVE_UP = 5.0
+
+
+class Meadow:
+    """Where both sides meet again; ``closed`` sends everybody away."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.met = 0
+        self._waiting: dict[Role, asyncio.Future[MemoryLink]] = {}
+
+    async def rejoin(self, keys, seconds: float) -> MemoryLink:
+        if self.closed:
+            raise PeerGone("nobody came back")
+        role = keys.role
+        self._waiting[role] = asyncio.get_running_loop().create_future()
+        own, other = self._waiting[role], self._waiting.get(role.other)
+        if other is not None and not other.done():
+            one, two = channels()
+            self.met += 1
+            self._waiting = {}
+            other.set_result(MemoryLink(two, keys))
+            return MemoryLink(one, keys)
+        try:
+            return await asyncio.wait_for(own, seconds)
+        except TimeoutError:
+            raise PeerGone("nobody came back") from None
+
+
+@pytest.fixture
+def meadow(monkeypatch) -> Meadow:
+    """Both sides come back here when their channel breaks."""
+    meadow = Meadow()
+
+    async def rejoin(_self, keys, seconds, *_: object) -> MemoryLink:
+        return await meadow.rejoin(keys, seconds)
+
+    for room in (receiving_room, sending_room):
+        monkeypatch.setattr(room.Connector, "rejoin", rejoin)
+    return meadow
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_it_goes_on_over_one_channel_after_another(
+    transfer, meadow, tmp_path, seed, monkeypatch
+):
+    """Wherever they break, in either direction, what arrives is whole, once."""
+    chance = random.Random(seed)
+    top = tmp_path / "top"
+    top.mkdir()
+    for number in range(60):
+        (top / f"{number:02}").write_bytes(os.urandom(chance.choice([0, 10, 3000, 400_000])))
+    both = transfer(top, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    broken = 0
+    current = list(both.links)
+    rejoined = Meadow.rejoin
+
+    async def remembered(self, keys, seconds):
+        link = await rejoined(self, keys, seconds)
+        current[0 if keys.role is Role.A else 1] = link
+        return link
+
+    monkeypatch.setattr(Meadow, "rejoin", remembered)
+    while broken < 4 and not both.receiver.done():
+        await asyncio.sleep(chance.uniform(0.0, 0.03))
+        if meadow.met == broken:
+            chance.choice(current).channel.close()
+            broken += 1
+            await eventually(lambda: meadow.met == broken or both.receiver.done())  # noqa: B023
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    assert sent.root == received.root
+    for path in top.iterdir():
+        assert (both.out / "top" / path.name).read_bytes() == path.read_bytes()
+    assert len(both.sent.all(Finished)) == len(both.received.all(Finished)) == 1
+    assert broken
+
+
+async def test_nobody_comes_back(transfer, meadow, tmp_path):
+    """Both tell that they tried, then that the other is gone."""
+    meadow.closed = True
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(64 * MIB))
+    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    await eventually(lambda: both.received.all(Finished) or both.received.seen)
+    both.links[0].channel.close()
+    sent, received = await both.ends()
+    assert type(sent) is type(received) is PeerGone
+    for events in (both.sent, both.received):
+        assert events.all(Reconnecting)
+
+
+async def test_it_is_interrupted_while_nobody_comes_back(transfer, meadow, tmp_path):
+    """At once, although it would wait much longer."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(32 * MIB))
+    both = transfer(path, give_up_after=60.0, to={"give_up_after": 0.0})
+    await eventually(lambda: both.received.seen)
+    both.links[1].channel.close()
+    await eventually(lambda: both.sent.all(Reconnecting))
+    both.sender.cancel()
+    sent, received = await both.ends()
+    assert isinstance(sent, asyncio.CancelledError)
+    assert type(received) is PeerGone
+    assert not meadow.met
+
+
+async def test_a_receiver_whose_receipt_was_heard_is_done(as_sender, monkeypatch):
+    """It looks for the sender a while longer, and then it is content."""
+    monkeypatch.setattr("p2pxfer.session.exchange.LINGER", 0.2)
+    attack = as_sender(give_up_after=GIVE_UP)
+    await attack.peer.say(
+        HELLO, m.Offer(b"i" * 16, TransferKind.FILES, b""), m.ManifestEnd(0, 0, 0)
+    )
+    await attack.peer.hear(m.Accept)
+    await attack.peer.say(m.TransferEnd(EMPTY, 0, 0, 0))
+    await attack.peer.hear(m.Receipt)
+    attack.peer.channel.close()
+    assert isinstance(await attack.result(), Summary)
+
+
+class Returning:
+    """A scripted receiver that breaks the channel and comes back as it likes."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.peers: list[Peer] = []
+        self.links: list[MemoryLink] = []
+
+        async def rejoin(_self, keys, _seconds, *_: object) -> MemoryLink:
+            ours, theirs = channels()
+            self.peers.append(Peer(theirs, keys, attaches=False))
+            self.links.append(MemoryLink(ours, keys))
+            return self.links[-1]
+
+        monkeypatch.setattr(sending_room.Connector, "rejoin", rejoin)
+
+    async def back(self) -> Peer:
+        await eventually(lambda: self.peers)
+        return self.peers[-1]
+
+
+@pytest.fixture
+def one(tmp_path):
+    """A file to send."""
+    path = tmp_path / "one"
+    path.write_bytes(os.urandom(2 * MIB))
+    return path
+
+
+@pytest.mark.parametrize(
+    "attach",
+    [m.Attach(10_000, fresh=False), m.Attach(2**64 - 1, fresh=False), m.Attach(1, fresh=False)],
+    ids=["too many", "2^64-1", "fewer than it had"],
+)
+async def test_a_peer_that_comes_back_and_lies_about_what_it_had(
+    as_receiver, one, monkeypatch, attach
+):
+    """More than was sent, or less than it had said before, is misbehaviour."""
+    attack = as_receiver(one, give_up_after=GIVE_UP)
+    returning = Returning(monkeypatch)
+    attack.peer.acknowledges = False
+    await attack.peer.say(HELLO)
+    await attack.peer.hear(m.ManifestEnd)
+    await attack.peer.say(m.Received(2))
+    await eventually(lambda: attack.peer.channel.buffered == 0)
+    attack.peer.channel.close()
+    peer = await returning.back()
+    await peer.say(attach)
+    attack.link = returning.links[-1]
+    await attack.ends(PeerMisbehaved)
+
+
+async def test_a_peer_that_comes_back_and_says_nothing(as_receiver, one, monkeypatch):
+    """A new channel is lost like an old one."""
+    for name in ("PING_AFTER", "STALLED_AFTER", "LOST_AFTER", "LATE"):
+        monkeypatch.setattr(f"p2pxfer.transfer.liveness.{name}", 0.2)
+    attack = as_receiver(one, give_up_after=GIVE_UP)
+    returning = Returning(monkeypatch)
+    await attack.peer.say(HELLO)
+    await attack.peer.hear(m.ManifestEnd)
+    attack.peer.channel.close()
+    await eventually(lambda: len(returning.peers) >= 2)
+    assert len(returning.peers) >= 2
+    assert len(attack.events.all(Reconnecting)) >= 2
+    attack.task.cancel()
+    await asyncio.gather(attack.task, return_exceptions=True)
+
+
+async def test_a_receiver_that_was_started_again_is_offered_all_of_it_again(
+    as_receiver, one, monkeypatch
+):
+    """And the receipt has to be for the second offer."""
+    attack = as_receiver(one, give_up_after=GIVE_UP)
+    returning = Returning(monkeypatch)
+    await attack.peer.say(HELLO)
+    first = await attack.peer.hear(m.Offer)
+    attack.peer.channel.close()
+    peer = await returning.back()
+    await peer.say(m.Attach(0, fresh=True), HELLO)
+    second = await peer.hear(m.Offer)
+    assert first.transfer_id != second.transfer_id
+    await peer.hear(m.ManifestEnd)
+    await peer.say(m.Accept(), m.Want(1), m.Credit(BIG >> 4, 0))
+    await peer.hear(m.FileEnd)
+    await peer.say(m.Credit(BIG >> 4, 1))
+    end = await peer.hear(m.TransferEnd)
+    await peer.say(receipt(peer.receipt_key, first, end))
+    attack.link = returning.links[-1]
+    await attack.ends(IntegrityError)
+    assert not attack.events.all(Stalled)

@@ -1,0 +1,184 @@
+"""What takes trees: limits, space, batches, and files that fail while others go on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from p2pxfer.errors import IntegrityError, NoSpace
+from p2pxfer.files.admission import ExistingPolicy
+from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
+from p2pxfer.files.writer import OutputTree
+from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
+from p2pxfer.session.sinks import Arrived, Deed, Ended
+from p2pxfer.session.tree_sink import SMALL_BATCH, TreeSink
+from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
+from tests.session.ends import MTIME, file, file_root, folder, link
+
+
+@pytest.fixture
+def sink_of(tmp_path):
+    """Makes sinks below ``out``; all are closed with the test."""
+    made = []
+
+    def make(*, existing=ExistingPolicy.FAIL, **options) -> TreeSink:
+        made.append(
+            TreeSink(OutputTree(tmp_path / "out", existing=existing), tmp_path / "out", **options)
+        )
+        return made[-1]
+
+    yield make
+    for sink in made:
+        sink.close(keep=False)
+
+
+def deeds(number: int, entry: Entry, data: bytes) -> list[Deed]:
+    """All of a file."""
+    done: list[Deed] = [BeginFile(number, entry, len(data), entry.mode, entry.mtime_ns)]
+    step = block_size(len(data))
+    for index, at in enumerate(range(0, len(data), step)):
+        part = data[at : at + step]
+        wanted = WriteBlock(number, index, at, len(part), block_digest(part), zero=False)
+        done.append(Arrived(wanted, [part]))
+    return [*done, EndFile(number, len(data), file_root(data), None)]
+
+
+def endings(results) -> dict[int, Failure | None]:
+    return {result.number: result.failure for result in results if isinstance(result, Ended)}
+
+
+def test_small_files_wait_for_one_another_unless_nothing_else_comes(sink_of, tmp_path):
+    """A batch is written when it is full, or when the line is quiet."""
+    sink = sink_of()
+    entries = [file(b"%04d" % number, 4) for number in range(SMALL_BATCH + 10)]
+    assert not sink.admit(0, entries)
+    first = sink.apply(deeds(0, entries[0], b"data"), idle=False)
+    assert endings(first) == {}
+    rest = [deed for at, entry in enumerate(entries[1:], 1) for deed in deeds(at, entry, b"data")]
+    assert len(endings(sink.apply(rest, idle=False))) == SMALL_BATCH
+    assert len(endings(sink.apply([], idle=True))) == 10
+    assert len(os.listdir(tmp_path / "out")) == len(entries)
+
+
+@pytest.mark.parametrize("size", [100, 3 * MIN_BLOCK])
+def test_a_file_over_the_limit_fails_alone_and_once(sink_of, tmp_path, size):
+    """What comes of it after that is passed over, and the next one fits again."""
+    sink = sink_of(max_size=50)
+    entries = [file(b"a", 1), file(b"b", 40)]
+    sink.admit(0, entries)
+    results = sink.apply([*deeds(0, entries[0], bytes(size)[:-1] + b"x")], idle=True)
+    assert endings(results) == {0: Failure.TOO_LARGE}
+    assert endings(sink.apply(deeds(1, entries[1], b"y" * 40), idle=True)) == {1: None}
+    assert os.listdir(tmp_path / "out") == ["b"]
+
+
+def test_what_is_listed_over_the_limit_is_not_admitted(sink_of):
+    """In the order of the list; a later one may still fit."""
+    sink = sink_of(max_size=50)
+    refused = sink.admit(0, [file(b"a", 40), file(b"b", 40), file(b"c", 10)])
+    assert [(number, failure) for number, failure, _ in refused] == [(1, Failure.TOO_LARGE)]
+
+
+def test_pages_that_no_disk_holds_end_it(sink_of):
+    """Each page is added to what is still to come."""
+    sink = sink_of()
+    sink.admit(0, [file(b"a", 1)])
+    with pytest.raises(NoSpace):
+        sink.admit(1, [file(b"b", 2**62)])
+
+
+def test_what_was_skipped_needs_no_space(sink_of, tmp_path):
+    """An answer gives it back."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_bytes(b"old")
+    sink = sink_of(existing=ExistingPolicy.ASK, max_size=50)
+    sink.admit(0, [file(b"a", 40)])
+    ((number, entry),) = sink.questions()
+    assert entry.path == b"a"
+    assert sink.answer(number, ExistingPolicy.SKIP) is not None
+    assert not sink.questions()
+    assert not sink.admit(1, [file(b"b", 40)])
+
+
+def test_a_hole_takes_no_blocks(sink_of, tmp_path):
+    """And is checked all the same."""
+    sink, size = sink_of(), 64 << 20
+    entry = file(b"hole", size)
+    sink.admit(0, [entry])
+    step, root_of = block_size(size), bytes(size)
+    zeros = [
+        Arrived(WriteBlock(0, at // step, at, step, zero_digest(step), zero=True), [])
+        for at in range(0, size, step)
+    ]
+    root = EndFile(0, size, _root_of_zeros(size), None)
+    results = sink.apply([BeginFile(0, entry, size, 0o644, MTIME), *zeros, root], idle=True)
+    assert endings(results) == {0: None}
+    found = (tmp_path / "out" / "hole").stat()
+    assert (found.st_size, found.st_blocks) == (len(root_of), 0)
+
+
+def _root_of_zeros(size: int) -> bytes:
+    root, step = FileRoot(), block_size(size)
+    for _ in range(0, size, step):
+        root.update(zero_digest(step))
+    return root.digest(size)
+
+
+def test_a_wrong_root_leaves_nothing(sink_of, tmp_path):
+    """However much of the file was right."""
+    sink = sink_of()
+    entry = file(b"a", 3 * MIN_BLOCK)
+    sink.admit(0, [entry])
+    *work, ended = deeds(0, entry, os.urandom(3 * MIN_BLOCK))
+    sink.apply(work, idle=True)
+    with pytest.raises(IntegrityError):
+        sink.apply([EndFile(0, 3 * MIN_BLOCK, bytes(32), None)], idle=True)
+    assert ended
+    sink.close(keep=False)
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_file_that_fails_at_the_sender_leaves_nothing(sink_of, tmp_path, begun):
+    """Begun or not."""
+    sink = sink_of()
+    entry = file(b"a", 3 * MIN_BLOCK)
+    sink.admit(0, [entry])
+    work = deeds(0, entry, os.urandom(3 * MIN_BLOCK))[:2] if begun else []
+    results = sink.apply([*work, EndFile(0, 0, b"", Failure.CHANGED)], idle=True)
+    assert endings(results) == {0: None}
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_folders_and_links_are_made(sink_of, tmp_path):
+    """And told as done."""
+    sink = sink_of()
+    entries = [folder(b"d"), link(b"d/l", b"x")]
+    assert not sink.admit(0, entries)
+    results = sink.apply([MakeEntry(0, entries[0]), MakeEntry(1, entries[1])], idle=True)
+    assert endings(results) == {0: None, 1: None}
+    assert os.readlink(tmp_path / "out" / "d" / "l") == "x"
+
+
+def test_a_link_whose_place_was_taken_meanwhile_fails_alone(sink_of, tmp_path):
+    """Nothing is replaced."""
+    sink = sink_of()
+    entry = link(b"l", b"x")
+    sink.admit(0, [entry])
+    (tmp_path / "out" / "l").write_bytes(b"mine")
+    assert endings(sink.apply([MakeEntry(0, entry)], idle=True)) == {0: Failure.EXISTS}
+    assert (tmp_path / "out" / "l").read_bytes() == b"mine"
+
+
+def test_a_folder_swapped_for_a_symlink_leads_nowhere(sink_of, tmp_path):
+    """Between its listing and its file."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    sink = sink_of()
+    entries = [folder(b"d"), file(b"d/f", 4)]
+    sink.admit(0, entries)
+    (tmp_path / "out" / "d").rename(tmp_path / "moved")
+    (tmp_path / "out" / "d").symlink_to(outside)
+    sink.apply(deeds(1, entries[1], b"data"), idle=True)
+    assert os.listdir(outside) == []
