@@ -389,4 +389,6 @@ def _write_code(path: Path, code: str) -> None:
             out.write(f"{code}\n")
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise LocalFileError(f"the code can't be written to {path}: {error.strerror}") from error
