@@ -151,7 +151,9 @@ class Connector:
                     self._host.announce(room.nameplate)
                 try:
                     keys = await self._pairing.pair(room, Role.A, code.password(), sending.wait)
-                except WrongCode:
+                except CodeExpired:
+                    raise
+                except (WrongCode, PeerGone):  # a guess, or somebody who came and left
                     self._progress.emit(CodeBurnt(str(code), left))
                     continue
                 return await self._connect(room, keys, held)
@@ -361,15 +363,18 @@ class Connector:
         assert self._warmth is not None
         assert self._asked is not None
         servers, _ = await asyncio.gather(self._asked, self._warmth)
-        return await connect(
-            room,
-            keys,
-            servers=servers,
-            relay_only=self._network.relay_only,
-            timeout=self._network.timeout,
-            progress=self._progress,
-            held=held,
-        )
+        try:
+            return await connect(
+                room,
+                keys,
+                servers=servers,
+                relay_only=self._network.relay_only,
+                timeout=self._network.timeout,
+                progress=self._progress,
+                held=held,
+            )
+        except RoomBurnt as error:
+            raise WrongCode("the other side found the code to be wrong") from error
 
 
 def _load_peer() -> None:

@@ -102,7 +102,8 @@ class Exchange:
         self._progress = progress
         self._reconnect = reconnect
         self._continuity = continuity or Continuity()
-        self._outbox = Outbox(max(link.channel.max_message, MIN_MESSAGE))
+        self._max_message = max(link.channel.max_message, MIN_MESSAGE)
+        self._outbox = Outbox(self._max_message)
         self._outgoing: deque[bytes] = deque()
         self._waiting = 0  # bytes in there
         self._again: deque[bytes] = deque()  # what the last channel may have lost, and signs
@@ -176,6 +177,8 @@ class Exchange:
 
     async def _greet(self, link: Link) -> None:
         """Say on a new link where this side stands, and go on over it."""
+        if link.channel.max_message < self._max_message:
+            raise PeerMisbehaved("the other side came back and takes smaller messages only")
         self.link = link
         self._again.clear()
         greeting = self._continuity.attach()
@@ -228,8 +231,10 @@ class Exchange:
             raise cut
         if outcome is None:
             self._progress.emit(Reconnecting("peer", 1))
+        seconds = LINGER if outcome is not None else None
+        reconnecting = asyncio.ensure_future(self._reconnect(seconds))
         try:
-            link = await self._reconnect(LINGER if outcome is not None else None)
+            link = await self._unless_failed(reconnecting)
         except TransferError:
             if outcome is not None:
                 return outcome
@@ -238,6 +243,25 @@ class Exchange:
         self._machine.reconnected(time.monotonic())
         await self._greet(link)
         return None
+
+    async def _unless_failed(self, reconnecting: asyncio.Future[Link]) -> Link:
+        """The new link, unless something here ends the transfer meanwhile."""
+        try:
+            while not reconnecting.done():
+                self._wake.clear()
+                if self._error is not None:
+                    raise self._error
+                woken = asyncio.ensure_future(self._wake.wait())
+                try:
+                    either: set[asyncio.Future[Any]] = {reconnecting, woken}
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    woken.cancel()
+            return reconnecting.result()
+        finally:
+            if not reconnecting.done():
+                reconnecting.cancel()
+                await asyncio.gather(reconnecting, return_exceptions=True)
 
     def drain(self) -> None:
         """Do what the machine asks for, until it asks for nothing more."""

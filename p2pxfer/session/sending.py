@@ -288,9 +288,9 @@ async def transfer(
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     continuity = Continuity()
     unheard: list[bytes] = []
-    memory = SenderMemory(cargo.paths) if cargo.paths else None
-    proofs = memory.begin(link.keys) if memory else ()
     try:
+        memory = SenderMemory(cargo.paths) if cargo.paths else None
+        proofs = memory.begin(link.keys) if memory else ()
         while True:
             offer = Offer(secrets.token_bytes(ID_SIZE), cargo.kind, cargo.label[:MAX_LABEL])
             machine = Sender(offer, key, time.monotonic(), proofs=proofs)

@@ -210,7 +210,10 @@ class StreamSink:
         rest = memoryview(data)
         try:
             while rest:
-                rest = rest[self._out.write(rest) :]
+                written = self._out.write(rest)
+                if not written:
+                    raise LocalFileError("the output takes nothing more")
+                rest = rest[written:]
             self._out.flush()
         except OSError as error:
             raise LocalFileError(f"the output can't be written: {error.strerror}") from error

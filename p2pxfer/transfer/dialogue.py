@@ -151,8 +151,8 @@ class Dialogue(Generic[Act]):
 
     def _watched(self) -> bool:
         """Whether the transfer should be moving: nobody is asked anything here."""
-        moving = self.phase is Phase.MOVING or self.phase is Phase.CLOSING
-        return moving and self.activity is not m.Activity.PROMPTING
+        waiting = self.phase is Phase.GREETING or self.phase is Phase.OFFERED
+        return not waiting and self.activity is not m.Activity.PROMPTING
 
     def _take(self) -> Act | Common | None:
         """The next action but for pongs."""
