@@ -92,9 +92,13 @@ class EntryFailed:
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """``size`` more content bytes are done since the last of these events."""
+    """``size`` more content bytes are done since the last of these events.
+
+    ``saved`` of them did not have to travel: zeros, or there already.
+    """
 
     size: int
+    saved: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,14 @@ class Ndjson(Renderer):
     def emit(self, event: Event) -> None:
         """Take one event."""
         now = time.monotonic()
-        self.tally.take(event, now)
-        if isinstance(event, Finished):
+        if isinstance(event, Finished | Restarted):
             self._progress()
+        self.tally.take(event, now)
+        if isinstance(event, Restarted):
+            self._told = -1
         fields = _fields(event, code_known=self.scene.code_known)
+        if isinstance(event, Finished):
+            fields["moved"] = self.tally.moved
         if fields:
             self._write(fields)
 
@@ -69,7 +73,8 @@ class Ndjson(Renderer):
         self._write({"event": "note", "text": text})
 
     def fail(self, error: TransferError) -> None:
-        """Say how it ended."""
+        """Say how it ended, and how far it was."""
+        self._progress()
         self._write(
             {
                 "event": "error",
@@ -96,6 +101,7 @@ class Ndjson(Renderer):
             {
                 "event": "progress",
                 "bytes": tally.done,
+                "moved": tally.moved,
                 "total": tally.total if tally.complete else None,
                 "rate": round(tally.rate),
             }

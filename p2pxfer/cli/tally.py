@@ -28,6 +28,7 @@ class Tally:
 
     Attributes:
         done: content bytes so far.
+        moved: content bytes that travelled, over all that was begun again.
         total: content bytes of the whole, as far as known; None for a stream.
         complete: whether ``total`` is final.
         entries: files, folders and symlinks offered so far.
@@ -42,6 +43,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.done = 0
+        self.moved = 0
         self.total: int | None = 0
         self.complete = False
         self.entries = 0
@@ -58,8 +60,9 @@ class Tally:
     def take(self, event: Event, now: float) -> None:
         """Count one event at ``now`` seconds."""
         match event:
-            case Advanced(size):
+            case Advanced(size, saved):
                 self.done += size
+                self.moved += size - saved
                 self.path_done += size
                 self.started = True
             case FileStarted(path, size):

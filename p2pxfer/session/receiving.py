@@ -94,7 +94,7 @@ class ReceiveSide:
         self._changed = asyncio.Event()  # pages or totals came
         self._to_do = asyncio.Event()  # deeds came
         self._totals = Totals(0, 0, complete=False, skipped=0)
-        self._advanced = 0
+        self._advanced = self._saved = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.doing: Activity | None = None
         self.tally = Tally(progress)
@@ -120,6 +120,7 @@ class ReceiveSide:
             case WriteBlock():
                 if not action.payload:
                     self._advanced += action.length
+                    self._saved += action.length
                 self._deeds.append(Arrived(action, self._take_payload(action.payload)))
             case BeginFile():
                 self._progress.emit(
@@ -158,8 +159,8 @@ class ReceiveSide:
     def advance(self, exchange: Exchange) -> bool:  # noqa: ARG002  # the protocol's shape
         """Answer the machine with what has been done."""
         if self._advanced:
-            self._progress.emit(Advanced(self._advanced))
-            self._advanced = 0
+            self._progress.emit(Advanced(self._advanced, self._saved))
+            self._advanced = self._saved = 0
         results, self._results = self._results, []
         for result in results:
             if isinstance(result, Written):
@@ -333,8 +334,6 @@ class ReceiveSide:
         """Everything is settled: make it last, then say so."""
         assert self._sink is not None
         await self._in_thread(self._sink.finish)
-        if self._journal is not None:
-            await self._in_thread(self._journal.finish)
         if isinstance(self._sink, TextSink):
             self._progress.emit(TextReceived(self._sink.text))
         self._machine.transfer_root(self.tally.root())
@@ -374,6 +373,7 @@ async def transfer(
     exchange = side.exchange = Exchange(link, machine, side, progress, reconnect=reconnect)
     try:
         receipt = await exchange.run()
+        keep = False  # until then the sender may still have to be told that it is done
         return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
     except PeerRestarted:
         raise PeerMisbehaved("the sender began again under an old code") from None

@@ -227,7 +227,7 @@ class SendSide:
                 number, wanted.index, length, content.digest, content.zero and not kept, kept
             )
             exchange.post(exchange.outbox.add_block(block, content.data))
-            self._progress.emit(Advanced(length))
+            self._progress.emit(Advanced(length, 0 if block.payload else length))
         self._machine.block_sent(
             number, length, zero=content.zero and not kept, kept=kept, last=content.last
         )

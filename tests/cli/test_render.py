@@ -240,7 +240,7 @@ def test_every_event_is_a_line_of_json(written):
         FileFinished("ü".encode(), 10, b"\x01" * 32),
         FileFinished(b"a\xffb", 0, b"\x02" * 32),
         EntryFailed(b"pipe", "a FIFO"),
-        Advanced(10),
+        Advanced(10, saved=4),
         Stalled(3.0, "disk"),
         Resumed(),
         Reconnecting("peer", 1),
@@ -282,7 +282,7 @@ def test_every_event_is_a_line_of_json(written):
     assert reconnecting == {"event": "reconnecting", "what": "peer", "attempt": 1}
     assert note == {"event": "note", "text": "hello"}
     assert said == {"event": "text", "text": "two\nlines\x9b"}
-    assert progress == {"event": "progress", "bytes": 10, "total": 10, "rate": 0}
+    assert progress == {"event": "progress", "bytes": 10, "moved": 6, "total": 10, "rate": 0}
     assert done == {
         "event": "done",
         "bytes": 10,
@@ -290,6 +290,7 @@ def test_every_event_is_a_line_of_json(written):
         "failed": 1,
         "seconds": 0.5,
         "root": "03" * 32,
+        "moved": 6,
     }
     assert error == {
         "event": "error",

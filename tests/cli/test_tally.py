@@ -11,6 +11,7 @@ from p2pxfer.progress import (
     FileFinished,
     FileStarted,
     Offered,
+    Restarted,
     Resumed,
     Stalled,
 )
@@ -51,6 +52,14 @@ def test_nobody_can_say_what_is_left_of_an_unknown_whole(total, complete):
     assert tally.fraction is None
     assert tally.left is None
     assert not tally.finishing
+
+
+def test_what_travelled_is_counted_over_all_beginnings():
+    """What was spared does not count; what a receiver that was started again is sent, does."""
+    tally = steady(1, 100)
+    tally.take(Restarted(), 2)
+    tally.take(Advanced(100, 90), 3)
+    assert (tally.done, tally.moved) == (100, 110)
 
 
 def test_more_than_was_offered_is_not_more_than_all():

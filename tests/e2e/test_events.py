@@ -11,8 +11,8 @@ FIELDS = {  # of each event, beside ``event`` and ``time``; a reader skips any f
     "connected": {"path": str, "local": str, "remote": str, "rtt_ms": float},
     "offer": {"entries": int, "bytes": int},
     "file": {"path": str, "bytes": int, "digest": str},
-    "progress": {"bytes": int, "total": int, "rate": int},
-    "done": {"bytes": int, "files": int, "seconds": float, "root": str},
+    "progress": {"bytes": int, "moved": int, "total": int, "rate": int},
+    "done": {"bytes": int, "moved": int, "files": int, "seconds": float, "root": str},
 }
 ENDPOINT = re.compile(r"(127\.0\.0\.1|\[::1\]):\d+")
 

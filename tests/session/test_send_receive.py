@@ -117,6 +117,7 @@ async def test_a_tree_arrives_as_it_was(transfer, tree):
     for events in (both.sent, both.received):
         total = sum(event.size for event in events.all(Advanced))
         assert total == sent.size
+        assert sum(event.saved for event in events.all(Advanced)) == 2 * MIB  # the zeros
         assert events.all(Offered)[-1].complete
         assert len(events.all(Finished)) == 1
         finished = {(event.path, event.digest) for event in events.all(FileFinished)}
