@@ -163,11 +163,10 @@ class TreeSink:
             return
         admission = self._admissions[begin.number]
         adopted = self._adopted.pop(begin.number, None)
-        if adopted is not None and adopted.size == begin.size:
+        if adopted is not None:  # what was offered is in there, and in no other copy
+            adopted.size = begin.size  # which may have changed since it was listed
             file.partial, file.basis = adopted, Basis.of(adopted)
             return
-        if adopted is not None:
-            adopted.discard()
         file.basis = self._tree.older(admission)
         if file.basis is None and not 0 <= begin.size <= MIN_BLOCK:
             self._open(file, results)

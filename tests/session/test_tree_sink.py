@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from p2pxfer.errors import IntegrityError, NoSpace
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
+from p2pxfer.files.journal import Journals
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
 from p2pxfer.session.sinks import Arrived, Deed, Ended
 from p2pxfer.session.tree_sink import SMALL_BATCH, TreeSink
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
+from tests.files.resuming import header
 from tests.session.ends import MTIME, file, file_root, folder, link
 
 
@@ -182,3 +185,44 @@ def test_a_folder_swapped_for_a_symlink_leads_nowhere(sink_of, tmp_path):
     (tmp_path / "out" / "d").symlink_to(outside)
     sink.apply(deeds(1, entries[1], b"data"), idle=True)
     assert os.listdir(outside) == []
+
+
+def test_an_unfinished_file_of_another_size_is_not_mixed_with_the_older_copy(tmp_path):
+    """The digests offered were the temporary's: what is kept comes from there, and nowhere else."""
+    out, journals = tmp_path / "out", Journals(tmp_path / "state")
+    out.mkdir()
+    (out / "f").write_bytes(b"o" * 2 * MIN_BLOCK)
+    new, rest = b"n" * MIN_BLOCK, b"r" * 10
+
+    def begun(size: int, *, continuing=()) -> tuple[TreeSink, Entry]:
+        sink = TreeSink(OutputTree(out, existing=ExistingPolicy.UPDATE), out)
+        sink.record(journals.create(header(out), continuing))
+        entry = file(b"f", size)
+        assert not sink.admit(0, [entry])
+        return sink, entry
+
+    sink, entry = begun(2 * MIN_BLOCK)
+    first = WriteBlock(0, 0, 0, MIN_BLOCK, block_digest(new), zero=False)
+    begin = BeginFile(0, entry, 2 * MIN_BLOCK, 0o644, MTIME)
+    sink.apply([begin, Arrived(first, [new])], idle=True)
+    sink.close(keep=True)
+    sink._journal.close()
+
+    sink, entry = begun(2 * MIN_BLOCK, continuing=journals.all())
+    assert sink.held(0, 2) == [block_digest(new)]
+    size = MIN_BLOCK + len(rest)  # it became shorter since it was listed
+    last = WriteBlock(0, 1, MIN_BLOCK, len(rest), block_digest(rest), zero=False)
+    done = sink.apply(
+        [
+            BeginFile(0, entry, size, 0o644, MTIME),
+            Arrived(replace(first, kept=True), []),
+            Arrived(last, [rest]),
+            EndFile(0, size, file_root(new + rest), None),
+        ],
+        idle=True,
+    )
+    assert endings(done) == {0: None}
+    sink.close(keep=False)
+    sink._journal.finish()
+    assert (out / "f").read_bytes() == new + rest
+    assert os.listdir(out) == ["f"]
