@@ -62,8 +62,10 @@ class Basis:
     def digests(self, block_size: int, size: int) -> Iterator[bytes]:
         """The digests of its blocks, as a file of ``size`` bytes would be cut; lazily, in order.
 
-        It ends at the first block that the basis does not hold whole. A block that is a hole costs
-        no reading, and has the digest of zeros.
+        It ends at the first block that the basis does not hold whole. A last block that is short
+        counts only where the basis ends as well: whoever names the size could else have every
+        prefix digested, and so find out byte after byte. A block that is a hole costs no reading,
+        and has the digest of zeros.
 
         Args:
             block_size: bytes in a block; the last may be shorter.
@@ -72,7 +74,7 @@ class Basis:
         source = SourceFile(self._fd)
         for offset in range(0, min(size, self.size), block_size):
             length = min(block_size, size - offset)
-            if offset + length > self.size:
+            if offset + length > self.size or (length < block_size and size != self.size):
                 return
             if source.is_hole(offset, length):
                 yield zero_digest(length)

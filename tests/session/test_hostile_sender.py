@@ -18,7 +18,7 @@ from p2pxfer.errors import (
     PeerGone,
     PeerMisbehaved,
 )
-from p2pxfer.files.hashing import zero_digest
+from p2pxfer.files.hashing import block_digest, zero_digest
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
 from p2pxfer.progress import EntryFailed, FileStarted, Stalled
 from p2pxfer.session.summary import Summary
@@ -715,3 +715,21 @@ async def test_it_offers_a_directory_as_a_stream(as_sender):
         m.Page(0, (Entry(EntryKind.DIRECTORY, b"d", 0, 0o755, MTIME),)),
     )
     await attack.ends(PeerMisbehaved)
+
+
+async def test_it_lists_one_file_under_every_size_to_read_the_older_copy(as_sender, tmp_path):
+    """A digest of each prefix would give the content away, a byte at a time."""
+    secret = b"correct horse battery staple"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "key").write_bytes(secret)
+    attack = as_sender(existing="update")
+    hello = m.Hello(m.OLDEST_VERSION, m.VERSION, m.RESUME)
+    guesses = [file(b"key", size) for size in range(1, 2 * len(secret))]
+    await attack.peer.say(hello, OFFER, *manifest(*guesses))
+    await attack.peer.hear(m.Want)
+    while attack.peer.all(m.Want)[-1].through < len(guesses):
+        await attack.peer.hear(m.Want)
+    told = [(have.number + 1, have.digests) for have in attack.peer.all(m.Have)]
+    assert told == [(len(secret), (block_digest(secret),))]  # `update` tells that much
+    attack.peer.channel.close()
+    await attack.ends(PeerGone)
