@@ -23,7 +23,13 @@ from p2pxfer.rendezvous import interfaces
 from p2pxfer.rendezvous.interfaces import Address, Place
 
 SERVICE: Final = "_p2pxfer._tcp.local."
-SETTLE: Final = 0.3  # seconds after the first answer for others of that nameplate (RFC 6762, 6)
+SECOND: Final = 0.2  # seconds between two ways to ask
+SETTLE: Final = (
+    0.45  # seconds from the first question for others of one nameplate to answer it, and
+)
+LATER: Final = (
+    0.15  # from the first answer, which are held back by up to 0.12 (RFC 6762, section 6)
+)
 _NAMEPLATE: Final = "nameplate"  # TXT key
 _TTL: Final = 120  # seconds that others may remember an announcement (RFC 6762, section 10)
 _MAX_INSTANCES: Final = 256  # services that are looked at in all
@@ -87,23 +93,32 @@ async def announce(nameplate: int, port: int, addresses: Sequence[Address]) -> A
 async def find(nameplate: int, seconds: float) -> tuple[Service, ...]:
     """The services of ``nameplate`` on this network, sorted; none if there are none.
 
-    Takes what answers within `SETTLE` of the first; ``seconds``, if nobody does.
+    Waits for `SETTLE` to hear of all; ``seconds``, if there are none.
 
     Raises:
         RendezvousUnreachable: this machine can't speak mDNS.
     """
     search = _Search(nameplate)
     finder = await _open()
-    # QU is answered at once, but by unicast: where another program listens on port 5353 as well, it
-    # may get the answer. So QM is asked beside it (RFC 6762, sections 5.4 and 15.1).
-    browsers = [
-        AsyncServiceBrowser(finder.zeroconf, SERVICE, handlers=[search.heard], question_type=kind)
-        for kind in (DNSQuestionType.QU, DNSQuestionType.QM)
-    ]
+    browsers: list[AsyncServiceBrowser] = []
+    now = asyncio.get_running_loop().time
+    began = now()
     try:
+        # QM is answered by multicast, unless that was done within the last second. QU is answered
+        # then, too, but by unicast, which another program that shares port 5353 may get instead,
+        # and take for a sign that all have heard it (RFC 6762, sections 5.4, 6 and 15.1). So QU
+        # comes second.
+        for kind in (DNSQuestionType.QM, DNSQuestionType.QU):
+            browsers.append(
+                AsyncServiceBrowser(
+                    finder.zeroconf, SERVICE, handlers=[search.heard], question_type=kind
+                )
+            )
+            await asyncio.sleep(SECOND)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(search.first.wait(), seconds)
-            await asyncio.sleep(SETTLE)
+            async with asyncio.timeout_at(began + seconds):
+                await search.first.wait()
+        await asyncio.sleep(max(began + SETTLE, search.since + LATER) - now())
     finally:
         for browser in browsers:
             await browser.async_cancel()
@@ -117,6 +132,7 @@ class _Search:
 
     def __init__(self, nameplate: int) -> None:
         self.first = asyncio.Event()
+        self.since = 0.0  # the loop's time of the first answer
         self.services: set[Service] = set()
         self._wanted = str(nameplate).encode()
         self._known = interfaces.own()
@@ -149,7 +165,9 @@ class _Search:
         places = tuple(sorted(self._places(info)))
         if places and len(self.services) < _MAX_SERVICES:
             self.services.add(places)
-            self.first.set()
+            if not self.first.is_set():
+                self.since = asyncio.get_running_loop().time()
+                self.first.set()
 
     def _places(self, info: AsyncServiceInfo) -> Iterator[Place]:
         """Where ``info`` says it is, as far as that is on this network."""
