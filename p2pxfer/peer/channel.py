@@ -20,6 +20,8 @@ HIGH_WATER = 1 << 20  # bytes waiting to be sent above which `Channel.send` wait
 LOW_WATER = HIGH_WATER // 2  # bytes at which it goes on
 BEST_MESSAGE = 64 * 1024  # bytes; larger ones are no faster
 MAX_EARLY = 4 << 20  # bytes kept until somebody listens
+OVERHEAD = 64  # bytes charged for a message beside its own, so that tiny ones are bounded
+LONGEST = 256 * 1024  # bytes of a message that is taken
 
 
 class Channel(Protocol):
@@ -182,13 +184,15 @@ class RtcChannel:
             return
         if not isinstance(message, bytes):
             self.misbehaved("a text message, where only bytes are spoken")
+        elif len(message) > LONGEST:
+            self.misbehaved("a message longer than any that is spoken")
         elif self._receiver is not None:
             self._hand_over(message)
-        elif self._early_size + len(message) > MAX_EARLY:
+        elif self._early_size + len(message) + OVERHEAD > MAX_EARLY:
             self.misbehaved("more was sent before the first answer than can be kept")
         else:
             self._early.append(message)
-            self._early_size += len(message)
+            self._early_size += len(message) + OVERHEAD
 
     def _hand_over(self, message: bytes) -> None:
         assert self._receiver is not None

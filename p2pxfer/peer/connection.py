@@ -16,7 +16,7 @@ from typing import Any
 from aiortc import RTCDataChannel, RTCPeerConnection
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.peer import diagnosis, ice, rtc
+from p2pxfer.peer import diagnosis, ice, inflow, rtc
 from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel
 from p2pxfer.peer.servers import IceServer
 from p2pxfer.peer.signals import (
@@ -185,6 +185,7 @@ class PeerConnection:
                 loopback=self._loopback,
                 on_candidate=self._say,
             )
+            inflow.bound(peer, self._fail)
             if self._agent is not None or stock:
                 break
             peer.remove_all_listeners()

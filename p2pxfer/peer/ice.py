@@ -1,4 +1,4 @@
-"""Gathering and trickling as aiortc doesn't: the only room that uses private names below it.
+"""Gathering and trickling as aiortc doesn't; uses private names below it, as `inflow` does.
 
 aiortc gathers everything before it says anything, asks one STUN and one TURN server, and skips
 the loopback addresses. `Agent` takes over the gathering of one connection: host addresses at

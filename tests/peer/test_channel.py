@@ -91,6 +91,16 @@ async def test_a_flood_before_anybody_listens_ends_the_channel(joined):
             await far.send(b"too late")
 
 
+@pytest.mark.parametrize("messages", [[b""] * 100_000, [bytes(channels.LONGEST + 1)]])
+async def test_messages_of_no_or_endless_bytes_are_not_kept(joined, messages):
+    """Whatever WebRTC lets a peer send."""
+    async with joined() as pair:
+        _, far = await pair.open()
+        for message in messages:
+            far._take(message)
+        assert isinstance(far.error, PeerMisbehaved)
+
+
 @pytest.mark.parametrize("size", [0, 65_537])
 async def test_a_message_of_impossible_size_is_refused_here(joined, size):
     """The caller learns at once, not by silence from the other side."""
