@@ -73,10 +73,10 @@ def is_near(address: Address, known: list[Own]) -> bool:
     Loopback counts only where ``known`` has nothing else: anywhere else it would mean that
     somebody points this machine at itself.
     """
-    if address.is_unspecified or address.is_multicast:
-        return False
     if address.is_loopback:
         return all(each.address.is_loopback for each in known)
+    if address.is_unspecified or address.is_multicast or address.is_reserved:
+        return False
     return address.is_private or address.is_link_local or _on_link(address, known)
 
 

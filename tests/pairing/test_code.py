@@ -208,3 +208,34 @@ def test_few_or_predictable_words_do_not_pass(text: str):
     """Five words are 55 bits; a word said twice, or its neighbour, adds none."""
     with pytest.raises(InvalidCode, match="too easily guessed"):
         codes.chosen(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        ("412-orbit-lamp", "412-orbit-lamp", None),
+        ("412-orbit-lamp@192.168.1.5:8765", "412-orbit-lamp", "192.168.1.5:8765"),
+        (" 412 orbit lamp @ [fe80::1%eth0] ", "412 orbit lamp", "[fe80::1%eth0]"),
+        ("412-orbit-lamp@", "412-orbit-lamp", ""),
+        ("http://192.168.1.5:8765/#412-orbit-lamp", "412-orbit-lamp", "http://192.168.1.5:8765/"),
+        ("https://example.org/meet/#7-orbit-lamp", "7-orbit-lamp", "https://example.org/meet/"),
+        ("Kq7!vR2xW9$mT4@zL6&nB3^pJ8*dH5", "Kq7!vR2xW9$mT4@zL6&nB3^pJ8*dH5", None),
+        ("https://example.org/#Kq7!vR2xW9", "https://example.org/#Kq7!vR2xW9", None),
+    ],
+)
+def test_a_drawn_code_may_say_where_to_meet(text: str, code: str, place: str | None):
+    """Behind an @, or as the URL that the sender shows; a code of one's own holds anything."""
+    assert codes.split(text) == (code, place)
+
+
+@given(st.text(max_size=60))
+def test_any_text_splits(text: str):
+    """Into itself, or into what parses as a drawn code or is a misspelt one."""
+    code, place = codes.split(text)
+    assert place is not None or code == text.strip()
+
+
+def test_a_chosen_code_can_not_look_like_one_that_says_where_to_meet():
+    """The other side would take it for something else."""
+    with pytest.raises(InvalidCode, match="looks like a drawn one"):
+        codes.chosen("412@Kq7!vR2xW9$mT4@zL6&nB3^pJ8*dH5")

@@ -30,3 +30,11 @@ def test_three_digits_are_left_to_local_networks():
     """Rooms announced on a LAN are numbered 100 to 999; a rendezvous never draws one."""
     taken = set(range(1, 100)) | set(range(1000, 10_000))
     assert nameplates.draw(taken, lambda _: 0) == 10_000
+
+
+def test_a_local_rendezvous_draws_what_it_was_told_to():
+    """The number that was announced already, and then any other of three digits."""
+    tiers = ((412, 412), (100, 999))
+    assert nameplates.draw((), lambda _: 0, tiers) == 412
+    assert nameplates.draw({412}, lambda free: free - 1, tiers) == 999
+    assert nameplates.draw(range(100, 1000), lambda _: 0, tiers) is None
