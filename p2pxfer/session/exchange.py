@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from p2pxfer.session.link import Link
 
 OUTGOING_LIMIT: Final = 1024 * 1024  # bytes packed ahead of the channel
+MOST_WAITING: Final = 32 * 1024 * 1024  # bytes; an honest side owes its peer half of that at most
+OVERHEAD: Final = 64  # bytes charged for a message beside its own, so that tiny ones are bounded
 FAREWELL: Final = 3.0  # seconds that the last words may take
 LINGER: Final = 10.0  # seconds for a sender to come back for a receipt that it may not have had
 MOST_UNHEARD: Final = 64  # messages; whoever begins anew says little before it is answered
@@ -133,7 +135,9 @@ class Exchange:
         """Send full messages of the outbox, in order."""
         for message in messages:
             self._outgoing.append(message)
-            self._waiting += len(message)
+            self._waiting += len(message) + OVERHEAD
+        if self._waiting > MOST_WAITING:
+            self.fail(PeerMisbehaved("the other side asks, and does not take the answers"))
         if messages:
             self._pour.set()
 
@@ -329,7 +333,7 @@ class Exchange:
         if not self._outgoing or not self._continuity.may_send():
             return None
         message = self._outgoing.popleft()
-        self._waiting -= len(message)
+        self._waiting -= len(message) + OVERHEAD
         self._continuity.sent(message)
         return message
 

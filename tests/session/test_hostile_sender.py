@@ -20,7 +20,9 @@ from p2pxfer.errors import (
 )
 from p2pxfer.files.hashing import block_digest, zero_digest
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
+from p2pxfer.peer.channel import HIGH_WATER
 from p2pxfer.progress import EntryFailed, FileStarted, Stalled
+from p2pxfer.session import exchange
 from p2pxfer.session.summary import Summary
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.credit import BYTE_WINDOW
@@ -733,3 +735,19 @@ async def test_it_lists_one_file_under_every_size_to_read_the_older_copy(as_send
     assert told == [(len(secret), (block_digest(secret),))]  # `update` tells that much
     attack.peer.channel.close()
     await attack.ends(PeerGone)
+
+
+async def test_it_asks_for_signs_of_life_and_takes_none(as_sender, monkeypatch):
+    """What it is owed waits in memory, and there is an end to that."""
+    monkeypatch.setattr(exchange, "MOST_WAITING", 100_000)
+    attack = as_sender()
+    attack.peer.alive = attack.peer.acknowledges = False
+    await offer(attack, file(b"a", 4))
+    attack.peer.channel.reading = False
+    attack.link.channel._size += 2 * HIGH_WATER  # as if all on the way there were full
+    for time in range(5000):
+        if attack.task.done():
+            break
+        attack.peer.blurt(m.Ping(time, m.Activity.IDLE, 0))
+        await asyncio.sleep(0)
+    await attack.ends(PeerMisbehaved, "does not take the answers")
