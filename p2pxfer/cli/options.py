@@ -45,7 +45,8 @@ RendezvousFlag = Annotated[
         "--rendezvous",
         "-r",
         metavar="URL",
-        help=f"Where the two sides meet; else {RENDEZVOUS_VARIABLE}, else the configuration.",
+        help=f"Where the two sides meet; else {RENDEZVOUS_VARIABLE}, else the configuration, "
+        "else this network.",
         rich_help_panel=NETWORK,
     ),
 ]

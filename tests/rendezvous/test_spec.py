@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from p2pxfer.rendezvous import client, config, room
+from p2pxfer.rendezvous import lan as mdns
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.server import app, rooms
 from p2pxfer.rendezvous.server.limits import Limits
 from p2pxfer.rendezvous.server.rooms import ENDINGS, TRANSITIONS, Input, State
+from p2pxfer.session import lan
 
 SPECIFICATION = Path(__file__).parents[2] / "docs" / "rendezvous-protocol.md"
 TOKEN, NAME = bytes(range(16)), bytes(range(32, 64))
@@ -122,3 +124,17 @@ def test_the_numbers_are_those_of_the_code(text):
         f"messages over one connection | {limits.messages:,} |",
     ):
         assert said in text
+
+
+def test_what_a_local_rendezvous_is_limited_to(text):
+    """The numbers of the page are the numbers of the code."""
+    section = text.partition("## On a local network")[2]
+    for said in (
+        f"| connections in all | {lan.CONNECTIONS} |",
+        f"| rooms in all | {lan.ROOMS} |",
+        f"| mail kept in all | {lan.STORED // 2**20} MiB |",
+        f"first QM and {mdns.SECOND} s later QU, and waits at least {mdns.SETTLE} s",
+        f"{lan.SEARCH:g} s if there are none",
+        "in {}–{}".format(*wire.LAN_NAMEPLATES),
+    ):
+        assert said in section
