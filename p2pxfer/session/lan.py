@@ -35,7 +35,8 @@ STAGGER: Final = 0.1  # seconds until the next address is tried, too (RFC 8305, 
 # What the sender's machine does for strangers on its network, who may come to its rendezvous.
 ROOMS: Final = 256
 STORED: Final = 16 * 1024 * 1024  # bytes
-CONNECTIONS: Final = 256
+CONNECTIONS: Final = 64  # and as many that do nothing: a process on macOS has 256 descriptors
+CONNECTIONS_EACH: Final = 16  # of one address
 
 
 def is_local(nameplate: int) -> bool:
@@ -89,7 +90,12 @@ class Host:
         from p2pxfer.rendezvous.server.limits import Limits, Rate
 
         limits = Limits(
-            allocations=Rate(8, 30), total_connections=CONNECTIONS, rooms=ROOMS, stored=STORED
+            allocations=Rate(8, 30),
+            connections=CONNECTIONS_EACH,
+            total_connections=CONNECTIONS,
+            idle=CONNECTIONS,
+            rooms=ROOMS,
+            stored=STORED,
         )
         first = (self.nameplate, self.nameplate)
         try:

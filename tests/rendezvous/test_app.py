@@ -233,6 +233,24 @@ async def test_connections_are_limited_by_address_and_in_all(serve, http):
                     await asyncio.sleep(0.01)
 
 
+async def test_idle_connections_are_dropped_for_new_ones(serve, http):
+    """Whoever only connects can't use up the descriptors of the process, nor shut others out."""
+    server = await serve(limits=Limits(idle=4))
+    url = f"http://127.0.0.1:{server.port}"
+    async with http.ws_connect(f"{url}/v1/ws") as talking:
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+        ended = [asyncio.create_task(reader.read()) for reader, _ in idle]
+        _, left = await asyncio.wait(ended, timeout=0.5)
+        assert len(left) <= 4
+        async with http.get(f"{url}/healthz") as response:
+            assert response.status == 200
+        await say(talking, wire.Allocate(A))
+        assert isinstance(await hear(talking), Welcome)
+        for _, writer in idle:
+            writer.close()
+        await asyncio.wait(ended)
+
+
 async def test_a_full_rendezvous_takes_nothing_more(serve, http):
     """Neither rooms nor mail; what is there goes on."""
     server = await serve(limits=Limits(rooms=2, stored=10))

@@ -119,6 +119,7 @@ def test_the_numbers_are_those_of_the_code(text):
         f"| {limits.failed_joins.burst} at once, then one each {limits.failed_joins.seconds} s |",
         f"connections of one address | {limits.connections:,} |",
         f"connections in all | {limits.total_connections:,} |",
+        f"without a WebSocket | {limits.idle:,}, then the oldest",
         f"rooms in all | {limits.rooms:,} |",
         f"mail kept in all | {limits.stored // 2**20} MiB |",
         f"messages over one connection | {limits.messages:,} |",
@@ -130,7 +131,9 @@ def test_what_a_local_rendezvous_is_limited_to(text):
     """The numbers of the page are the numbers of the code."""
     section = text.partition("## On a local network")[2]
     for said in (
+        f"| connections of one address | {lan.CONNECTIONS_EACH} |",
         f"| connections in all | {lan.CONNECTIONS} |",
+        f"without a WebSocket | {lan.CONNECTIONS}, then the oldest",
         f"| rooms in all | {lan.ROOMS} |",
         f"| mail kept in all | {lan.STORED // 2**20} MiB |",
         f"first QM and {mdns.SECOND} s later QU, and waits at least {mdns.SETTLE} s",

@@ -25,12 +25,14 @@ from p2pxfer.rendezvous.config import IceServer, ServerConfig
 from p2pxfer.rendezvous.messages import MAX_LIFETIME, MAX_MESSAGE
 from p2pxfer.rendezvous.server import nameplates
 from p2pxfer.rendezvous.server.connection import Connection, Desk
+from p2pxfer.rendezvous.server.door import Door
 from p2pxfer.rendezvous.server.limits import Limits, Tally, network
 from p2pxfer.rendezvous.server.store import MemoryStore, Store
 
 DEFAULT_LIFETIME: Final = 3600.0  # seconds that a code lives if nobody says otherwise
 MAX_CODE_LIFETIME: Final = 7 * 24 * 3600.0  # and that somebody may ask for
 HEARTBEAT: Final = 20.0  # seconds between pings; a client that answers none for half of it is away
+BACKLOG: Final = 64  # connections that the system accepts before they are looked at
 _TICK: Final = 1.0  # seconds between looks for rooms whose time is over
 _CLOSE: Final = 2.0  # seconds for a WebSocket's closing handshake
 _PORTS: Final = {"http": 80, "https": 443}
@@ -53,6 +55,7 @@ class Rendezvous:
         self._heartbeat = heartbeat
         self._sockets: set[web.WebSocketResponse] = set()
         self._tally = Tally()
+        self._door: Door | None = None
 
     def application(self) -> web.Application:
         """The routes."""
@@ -61,6 +64,11 @@ class Rendezvous:
         app.router.add_get("/v1/config", self._tell_config)
         app.router.add_get("/v1/ws", self._meet, allow_head=False)
         return app
+
+    def door(self, server: web.Server) -> Door:
+        """What lets connections in to ``server``, which serves the `application`."""
+        self._door = Door(server, self._desk.limits.idle)
+        return self._door
 
     async def tick(self, seconds: float) -> None:
         """Look after rooms whose time is over, for ever."""
@@ -98,12 +106,15 @@ class Rendezvous:
             max_msg_size=MAX_MESSAGE + 1,  # aiohttp refuses what reaches it
             compress=False,
         )
+        assert self._door is not None
         self._tally.add(address)
         self._sockets.add(socket)
+        self._door.talking.add(request.protocol)
         try:
             await socket.prepare(request)
             await Connection(self._desk, socket, address).serve()
         finally:
+            self._door.talking.discard(request.protocol)
             self._sockets.discard(socket)
             self._tally.remove(address)
         return socket
@@ -156,9 +167,15 @@ class Running:
     """
 
     def __init__(
-        self, rendezvous: Rendezvous, runner: web.AppRunner, store: Store, port: int, tick: float
+        self,
+        rendezvous: Rendezvous,
+        runner: web.AppRunner,
+        store: Store,
+        listening: asyncio.Server,
+        tick: float,
     ) -> None:
-        self.port = port
+        self.port: int = listening.sockets[0].getsockname()[1]
+        self._listening = listening
         self._rendezvous = rendezvous
         self._runner = runner
         self._store = store
@@ -168,8 +185,7 @@ class Running:
         """Stop listening, hang up on everybody, let go of the store."""
         self._ticking.cancel()
         await asyncio.gather(self._ticking, return_exceptions=True)
-        for site in tuple(self._runner.sites):
-            await site.stop()
+        self._listening.close()
         await self._rendezvous.hang_up()
         await self._runner.cleanup()
         await self._store.close()
@@ -231,14 +247,16 @@ async def start(
     )
     await runner.setup()
     try:
-        site: web.BaseSite
+        assert runner.server is not None
+        loop, door = asyncio.get_running_loop(), rendezvous.door(runner.server)
         if listener is not None:
-            site = web.SockSite(runner, listener, ssl_context=ssl_context)
+            listening = await loop.create_server(
+                door, sock=listener, ssl=ssl_context, backlog=BACKLOG
+            )
         else:
-            site = web.TCPSite(runner, host, port, ssl_context=ssl_context)
-        await site.start()
+            listening = await loop.create_server(door, host, port, ssl=ssl_context, backlog=BACKLOG)
     except BaseException:
         with contextlib.suppress(Exception):
             await runner.cleanup()
         raise
-    return Running(rendezvous, runner, store, runner.addresses[0][1], tick)
+    return Running(rendezvous, runner, store, listening, tick)

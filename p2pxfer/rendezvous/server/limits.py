@@ -32,6 +32,7 @@ class Limits:
         failed_joins: joins of one address that found no room to be in, or whose room burnt.
         connections: WebSockets of one address at a time.
         total_connections: WebSockets at a time.
+        idle: connections at a time that are no WebSocket; the oldest makes room for a new one.
         rooms: rooms at a time, ended ones that are still remembered included.
         stored: bytes of mail kept in all rooms together.
         messages: what one WebSocket may send in all.
@@ -42,6 +43,7 @@ class Limits:
     failed_joins: Rate = Rate(10, 30)
     connections: int = 256
     total_connections: int = 10_000
+    idle: int = 1024
     rooms: int = 20_000
     stored: int = 256 * 1024 * 1024
     messages: int = 16_384
