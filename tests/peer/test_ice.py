@@ -84,6 +84,27 @@ def test_ipv6_alone_is_enough(in_namespace, joined):
     in_namespace(work, *LAN6)
 
 
+def test_link_local_addresses_are_for_where_there_are_no_others(in_namespace, joined):
+    """Without them nobody could connect there; elsewhere they are not told, and have no zone."""
+    alone = ("link add d0 type veth peer name d1", "link set d0 addrgenmode none")
+    alone += ("link set d1 addrgenmode none", "link set d1 up", "link set d0 up")
+    alone += ("addr add fe80::1/64 dev d0 nodad",)
+
+    async def connect() -> None:
+        async with joined(loopback=False) as pair:
+            await pair.open()
+            assert pair.b.path().remote.startswith("[fe80::1]:")
+            assert all(b"%" not in body for body in pair.sent["a"] + pair.sent["b"])
+
+    async def keep() -> None:
+        async with joined(loopback=False) as pair:
+            await pair.open()
+            assert all(b"fe80" not in body for body in pair.sent["a"] + pair.sent["b"])
+
+    in_namespace(connect, *alone)
+    in_namespace(keep, *alone, "addr add 10.9.0.1/24 dev d0")
+
+
 @pytest.mark.parametrize(
     "urls",
     [
