@@ -57,6 +57,8 @@ REJOIN_MARGIN: Final = 60.0  # seconds that such a room outlives the patience fo
 FIRST_PAUSE: Final = 0.5  # seconds between two tries; doubled each time, up to
 LONGEST_PAUSE: Final = 8.0
 SEAT_RETRY: Final = 2.0  # seconds until a room that holds a dead run's seat is tried again
+# What may be otherwise the next time; WrongCode is what a rendezvous makes of a room called burnt.
+AGAIN: Final = (PeerGone, ConnectionFailed, RendezvousError, PeerMisbehaved, WrongCode)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,7 @@ class Connector:
         capabilities = frozenset({VERIFY}) if verify else frozenset()
         hello = Hello(capabilities=capabilities, agent=f"p2pxfer/{__version__}")
         self._pairing = Pairing(hello, progress, interaction)
+        self._crowded = False
         self._warmth: asyncio.Task[None] | None = None
         self._asked: asyncio.Task[tuple[IceServer, ...]] | None = None
 
@@ -235,7 +238,7 @@ class Connector:
                     link = await self._connect(room, attempt, held)
                     link.keys = keys  # the attempt's own are for its signals alone
                     return link
-            except (PeerGone, ConnectionFailed, RendezvousError, PeerMisbehaved) as error:
+            except AGAIN as error:
                 if time.monotonic() + pause >= deadline:
                     raise PeerGone(
                         f"the connection broke, and could not be made again in "
@@ -289,12 +292,14 @@ class Connector:
             self._progress.emit(Note(f"no ICE servers from the rendezvous: {error}", detail=True))
             return own
         if config.motd:
-            self._progress.emit(Note(config.motd))
+            self._progress.emit(Note(f"the rendezvous says: {config.motd}"))
         return own + offered
 
     def _tell_rendezvous(self, state: RoomState) -> None:
         if state == "crowded":
-            self._progress.emit(Note("somebody else tried to use this code, and was refused"))
+            if not self._crowded:  # once: who counts them may be lying
+                self._progress.emit(Note("somebody else tried to use this code, and was refused"))
+            self._crowded = True
         elif state == "reconnecting":
             self._progress.emit(Reconnecting("rendezvous", 1))
         else:
@@ -358,7 +363,8 @@ class Connector:
         self, room: Room, keys: SessionKeys, held: contextlib.AsyncExitStack
     ) -> Link:
         """Find a path to the paired peer, and open the channel."""
-        self._progress.emit(Note(f"paired with {keys.peer.agent}", detail=True))
+        if keys.peer.agent:  # it is told once, not each time the two meet again
+            self._progress.emit(Note(f"paired with {keys.peer.agent}", detail=True))
         self.warm()
         assert self._warmth is not None
         assert self._asked is not None
