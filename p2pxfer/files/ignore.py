@@ -15,6 +15,13 @@ _ANYTHING = b"."  # how pathspec writes ``*`` and its like
 _NO_SLASH = b"[^/]"
 # An escaped character, or a whole set of characters, in a regular expression.
 _SETS = re.compile(rb"(\\.)|(\[\^?\]?(?:\\.|[^\]\\])*\])", re.DOTALL)
+# A star and what must follow it, up to the next star of the same name.
+_STARS = re.compile(
+    rb"\[\^/\]\*"
+    rb"((?:\\.|\[\^/\](?!\*)|\(\?!/\)\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\\[\](){}.*+?|^$/])*)"
+    rb"(?=\[\^/\]\*)",
+    re.DOTALL,
+)
 
 MAX_IGNORE_FILE = 1024 * 1024  # bytes read of a .gitignore
 
@@ -129,6 +136,9 @@ def _compile(line: bytes) -> _Pattern | None:
         return _Pattern(None, excludes, folders_only)
     # No set holds a slash, not even ``[!a]`` (wildmatch with WM_PATHNAME, as git calls it).
     regex = _SETS.sub(_without_slash, regex)
+    # Before another star the first place that fits is as good as any: else a few stars in a
+    # stranger's .gitignore could keep this process busy for ever.
+    regex = _STARS.sub(rb"(?>[^/]*?\1)", regex)
     return _Pattern(re.compile(regex, re.DOTALL), excludes, folders_only)
 
 

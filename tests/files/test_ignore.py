@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -137,3 +138,12 @@ def test_patterns_are_bytes():
 def test_windows_line_ends_and_byte_order_marks():
     """Files of patterns may come from anywhere."""
     assert split_lines(b"\xef\xbb\xbfa\r\nb\n") == [b"a", b"b", b""]
+
+
+def test_many_stars_take_no_time():
+    """Whoever wrote the .gitignore of what is sent can't keep this process busy."""
+    patterns = Patterns([b"a*" * 100 + b"b", b"[a]*?*" * 50 + b"b", b"*" * 200 + b"b"])
+    started = time.monotonic()
+    assert patterns.excludes(b"a" * 255, folder=False) is None
+    assert patterns.excludes(b"a" * 254 + b"b", folder=False)
+    assert time.monotonic() - started < 1
