@@ -7,7 +7,8 @@
     │   ├── WrongCode                    3
     │   └── VerificationRefused          3
     ├── PeerGone                         4  retryable         (peer)
-    │   └── CodeExpired                  4
+    │   ├── CodeExpired                  4
+    │   └── StreamLost                   4
     ├── ConnectionFailed                 5  retryable         (network)
     ├── RendezvousError                  6  retryable         (rendezvous)
     │   ├── RendezvousUnreachable        6
@@ -127,6 +128,12 @@ class CodeExpired(PeerGone):
     default_hint = "run the same command again; --wait makes a code live longer"
 
 
+class StreamLost(PeerGone):
+    """A stream's receiver was started again, and what it had can't be read a second time."""
+
+    default_hint = "run both commands again"
+
+
 class ConnectionFailed(TransferError):
     """Both sides are there, but no path between them was found."""
 
@@ -147,6 +154,11 @@ class RendezvousError(TransferError):
 
 class RendezvousUnreachable(RendezvousError):
     """No answer from the rendezvous."""
+
+    default_hint = (
+        "check the address given with --rendezvous or P2PXFER_RENDEZVOUS\n"
+        "on one network none is needed: type --lan instead; p2pxfer serve runs one"
+    )
 
 
 class RoomRefused(RendezvousError):

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from p2pxfer.cli import wording
 from p2pxfer.cli.editor import CodeEditor, Editor
 from p2pxfer.cli.prompt import Prompt
-from p2pxfer.cli.render import Renderer
+from p2pxfer.cli.render import Renderer, destination
 from p2pxfer.errors import InvalidCode
-from p2pxfer.files.escaping import escaped
 from p2pxfer.manifest import TransferKind
 from p2pxfer.session.interaction import Existing, OfferView
 
@@ -93,7 +92,15 @@ class Answers:
     ) -> str | None:
         if self._fd is None:
             return None
-        prompt = Prompt(self._screen, question, Editor(), above=above, refused=refused)
+        editor = Editor()
+
+        def checked(text: str) -> str | None:
+            complaint = refused(text)
+            if complaint is not None:
+                editor.clear()  # a wrong letter is typed anew, not mended
+            return complaint
+
+        prompt = Prompt(self._screen, question, editor, above=above, refused=checked)
         try:
             return await prompt.answer(self._fd)
         except EOFError:
@@ -110,8 +117,7 @@ class Answers:
             parts.append(wording.count(entries, "entry", "entries"))
         parts.append("of unknown size" if offer.size is None else wording.size(size))
         so_far = "" if complete or offer.size is None else " so far"
-        into = escaped(self._renderer.scene.destination or ".")
-        return f"  {', '.join(parts)}{so_far}, into {into}"
+        return f"  {', '.join(parts)}{so_far}, {destination(self._renderer.scene)}"
 
 
 async def ask_code(

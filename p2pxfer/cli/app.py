@@ -22,6 +22,8 @@ from p2pxfer.cli.send import send
 from p2pxfer.cli.serve import serve
 from p2pxfer.errors import ExitCode
 
+COMPLETIONS = ("--show-completion", "--install-completion")
+SHELLS = ("bash", "zsh", "fish")
 LAST_MOMENT = 0.2  # seconds that a worker thread has to end by itself
 
 app = typer.Typer(
@@ -67,6 +69,9 @@ def main() -> NoReturn:
 
 
 def _exit_code() -> int:
+    wanted, shell = (*sys.argv[1:], "", "")[:2]
+    if wanted in COMPLETIONS and shell in SHELLS:
+        return _completion(wanted, shell)
     try:
         result = app(standalone_mode=False)
     except typer.TyperException as error:
@@ -76,6 +81,19 @@ def _exit_code() -> int:
     except BrokenPipeError:  # `p2pxfer --help | head`: who asked has seen enough
         return ExitCode.DONE
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _completion(wanted: str, shell: str) -> int:
+    """Completion for a shell that is named; without a name it is for the one that called."""
+    from typer._completion_shared import get_completion_script, install
+
+    if wanted == "--install-completion":
+        _, path = install(shell=shell, prog_name="p2pxfer")
+        typer.echo(f"{shell} completion installed in {path}; new terminals have it")
+    else:
+        variable = "_P2PXFER_COMPLETE"
+        typer.echo(get_completion_script(prog_name="p2pxfer", complete_var=variable, shell=shell))
+    return ExitCode.DONE
 
 
 def _refused(error: typer.TyperException) -> int:

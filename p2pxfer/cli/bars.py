@@ -12,10 +12,10 @@ import re
 import time
 
 from p2pxfer.cli import wording
-from p2pxfer.cli.render import WAITING, Human, Scene
+from p2pxfer.cli.render import FINDING, OFFER_AWAITED, WAITING, Human, Scene
 from p2pxfer.cli.screen import CLEAR_BELOW, Screen
 from p2pxfer.errors import TransferError
-from p2pxfer.progress import CodeReady, Event, Finished
+from p2pxfer.progress import CodeReady, Event, Finished, Offered
 
 LARGE = 16 * 1024 * 1024  # bytes from which a file has a bar of its own
 MAX_WIDTH = 96
@@ -46,6 +46,8 @@ class Bars(Human):
             self._ended = True
             self.screen.drop(self)
         super().emit(event)
+        if isinstance(event, Offered) and self._status == OFFER_AWAITED:
+            self._status = "Starting"
 
     def fail(self, error: TransferError) -> None:
         """Say how it ended, with nothing moving any more."""
@@ -58,6 +60,10 @@ class Bars(Human):
         self._status = text
         if text is None and not self.tally.started:
             self.screen.drop(self)
+
+    def finding(self) -> None:
+        """Show that it is under way: nothing else moves until the other side is found."""
+        self.status(FINDING)
 
     def resumed(self) -> None:
         """Nothing to say: the bar moves."""

@@ -121,6 +121,10 @@ class Editor:
         self.text, self.cursor = common, len(common)
         self.candidates = tuple(found) if len(found) > 1 else ()
 
+    def clear(self) -> None:
+        """Start over with an empty line."""
+        self.text, self.cursor = "", 0
+
     @property
     def ghost(self) -> str:
         """The rest of the only completion, to be shown faintly after the cursor."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from datetime import UTC, datetime
 
 from p2pxfer.cli.outlet import Outlet
@@ -49,10 +48,11 @@ class Ndjson(Renderer):
 
     def emit(self, event: Event) -> None:
         """Take one event."""
-        now = time.monotonic()
+        if isinstance(event, Note) and not self.told(event):
+            return
         if isinstance(event, Finished | Restarted):
             self._progress()
-        self.tally.take(event, now)
+        super().emit(event)
         if isinstance(event, Restarted):
             self._told = -1
         fields = _fields(event, code_known=self.scene.code_known)
@@ -118,7 +118,7 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
         case CodeReady(code, url, lives, located):
             shown = None if code_known else code  # one that both sides keep is a lasting secret
             more = {"located": located} if located else {}
-            return {"event": "code", "code": shown, "url": url, "lives": lives, **more}
+            return {"event": "code", "code": shown, "url": url, "lives": round(lives), **more}
         case CodeBurnt(code, left):
             return {"event": "burnt", "code": code, "left": left}
         case Waiting(on):

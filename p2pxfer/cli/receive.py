@@ -63,10 +63,17 @@ class Resume(StrEnum):
 
 
 def completed(incomplete: str) -> list[str]:
-    """What the shell offers for the code."""
+    """What the shell offers for the code.
+
+    Where the first word is clear the second ones are offered, too, so that the shell goes on
+    behind the dash; after a single candidate it would put a space, as if the code ended there.
+    """
     from p2pxfer.pairing.code import complete
 
-    return complete(incomplete)
+    found = complete(incomplete)
+    if len(found) == 1 and found[0].count("-") == 1:
+        return complete(found[0] + "-")
+    return found
 
 
 def receive(
@@ -254,8 +261,10 @@ class Order:
             ice_servers=self.network.servers(config),
             relay_only=self.network.relays(config),
         )
+        code = await self._code(renderer, keyboard)
+        renderer.finding()
         await receive_session(
-            await self._code(renderer, keyboard),
+            code,
             network=network,
             output=output,
             existing=self._existing(config, keyboard),

@@ -24,7 +24,7 @@ from p2pxfer.cli import wording
 from p2pxfer.cli.outlet import Outlet
 from p2pxfer.cli.screen import Screen
 from p2pxfer.cli.tally import Tally
-from p2pxfer.errors import ExitCode, Fault, LocalFileError, TransferError
+from p2pxfer.errors import ExitCode, Fault, LocalFileError, RoomRefused, TransferError
 from p2pxfer.files.escaping import escaped
 from p2pxfer.identity.config import refuse_if_others_may_read
 from p2pxfer.progress import (
@@ -58,12 +58,16 @@ HANDS = {
     Fault.NETWORK: "in the network between you",
     Fault.RENDEZVOUS: "in the hands of the rendezvous",
 }
+FINDING = "Finding the other side"
+OFFER_AWAITED = "Waiting for the offer"
+STDOUT = "-"
 WAITING = {
     "peer": "Waiting for the other side",
     "network": "Looking on this network",
     "accept": "Waiting for the other side to accept",
     "verify": "Waiting for the other side to compare the words",
 }
+SAID = {ExitCode.USAGE, ExitCode.INTERRUPTED, ExitCode.DECLINED}  # the message itself says whose
 PLACES = {"peer": "the other side", "rendezvous": "the rendezvous"}
 
 
@@ -96,10 +100,17 @@ class Renderer:
         self.scene = scene
         self.tally = Tally()
         self._output: Outlet | None = None
+        self._over = False
 
     def emit(self, event: Event) -> None:
         """Take one event: microseconds, and no exception."""
         self.tally.take(event, time.monotonic())
+        if isinstance(event, Finished):
+            self._over = True
+
+    def told(self, note: Note) -> bool:
+        """Whether ``note`` is to be shown: details on request, and nothing after the end."""
+        return not self._over and (self.scene.verbose or not note.detail)
 
     def tick(self, now: float) -> None:
         """Draw what is due at ``now`` seconds; called ten times a second."""
@@ -118,6 +129,9 @@ class Renderer:
     def announce(self, lines: str) -> None:
         """Show lines that nobody is asked about."""
 
+    def finding(self) -> None:
+        """The other side is looked for, and no event has come yet."""
+
     def fail(self, error: TransferError) -> None:
         """Say how it ended: ``error``, whose hands it is in, what to do."""
 
@@ -129,11 +143,14 @@ class Renderer:
 
     def output(self, text: str) -> None:
         """Write ``text`` to standard output: safe on a terminal, as it is into a pipe."""
-        if self._output is None:
-            self._output = Outlet(sys.stdout, encoding="utf-8")
         if sys.stdout.isatty():
             text = re.sub(r"[^\n\t\\]+", lambda found: escaped(found.group()), text)
             text = text.removesuffix("\n") + "\n"
+            if self.screen.is_on(sys.stdout):  # one terminal: nothing may be drawn in between
+                self.screen.write(text)
+                return
+        if self._output is None:
+            self._output = Outlet(sys.stdout, encoding="utf-8")
         self._output.write(text)
 
     def kept(self) -> str:
@@ -146,9 +163,23 @@ class Renderer:
             if not self.tally.files:
                 return "nothing was changed on this side"
             return f"{files} had crossed and {place} on the other side"
+        if self.scene.destination == STDOUT:
+            return "what had arrived is on standard output"
         if not self.tally.files:
-            return "no file was complete, so none was kept"
+            return "no file was complete yet"
         return f"{files} had arrived whole and {place} in {self.scene.destination or '.'}"
+
+    def go_on(self) -> str:
+        """What to type after an interruption."""
+        if not self.tally.connected:
+            return "run the same command again"
+        if self.scene.sending:
+            again = "run the same command again; the other side needs the new code"
+        else:
+            again = "ask the sender to send it again, and receive with the new code"
+        if self.tally.started and self.scene.destination != STDOUT:
+            return f"{again}: what has crossed is not sent twice"
+        return again
 
 
 class Quiet(Renderer):
@@ -179,7 +210,7 @@ class Human(Quiet):
 
     def emit(self, event: Event) -> None:  # noqa: C901, PLR0912  # one case an event
         """Take one event."""
-        self.tally.take(event, time.monotonic())
+        Renderer.emit(self, event)
         match event:
             case CodeReady():
                 self._code(event)
@@ -198,10 +229,10 @@ class Human(Quiet):
             case EntryFailed():
                 self.screen.write(failed_line(self.screen, event))
             case Stalled(seconds, cause):
-                self.say(
-                    self.screen.style.yellow("stalled: ")
-                    + f"nothing has moved for {seconds:.0f} s, {escaped(cause)}"
-                )
+                label = "stalled:"
+                line = f"{label} nothing has moved for {seconds:.0f} s, {escaped(cause)}"
+                shown = wrapped(self.screen, line).removeprefix(label)
+                self.screen.write(self.screen.style.yellow(label) + shown)
             case Resumed():
                 self.resumed()
             case Reconnecting(what, attempt):
@@ -209,8 +240,9 @@ class Human(Quiet):
                 self.status(f"Connecting to {place} again, attempt {attempt}")
             case Restarted():
                 self.say("The receiver was started again; it takes what it lacks")
-            case Note(text, detail) if self.scene.verbose or not detail:
-                self.say(self.screen.style.dim(escaped(text)))
+            case Note(text) if self.told(event):
+                line = wrapped(self.screen, escaped(text)).removesuffix("\n")
+                self.say(self.screen.style.dim(line))
             case TextReceived(text):
                 self.status(None)
                 self.output(text)
@@ -269,7 +301,7 @@ class Human(Quiet):
 
     def _waiting(self, on: str) -> None:
         if on == "accept" and not self.scene.sending:
-            self.status("Waiting for the offer")
+            self.status(OFFER_AWAITED)
         else:
             self.status(WAITING.get(on, f"Waiting for {on}"))
 
@@ -283,23 +315,31 @@ class Human(Quiet):
         way = "directly" if event.path == "direct" else "through a relay"
         arrow = "↔" if self.screen.style.unicode else "<->"
         trip = "" if event.rtt_ms is None else f", {event.rtt_ms:.3g} ms"
-        ends = f"{escaped(event.local)} {arrow} {escaped(event.remote)}"
-        self.say(f"Connected {way}{self.screen.style.dim(f'  {ends}{trip}')}")
+        local, remote = escaped(event.local), escaped(event.remote)
+        line = f"Connected {way}  {local} {arrow} {remote}{trip}"
+        if self.screen.moves and wording.columns(line) > self.screen.columns:
+            ends = f"{trip}\n  {local}\n  {arrow} {remote}"
+        else:
+            ends = f"  {local} {arrow} {remote}{trip}"
+        self.say(f"Connected {way}{self.screen.style.dim(ends)}")
 
     def _finished(self, event: Finished) -> None:
         self.status(None)
         style = self.screen.style
         verb = "Sent" if self.scene.sending else "Received"
         files = wording.count(event.files, "file") + ", " if event.files else ""
-        into = f" into {escaped(self.scene.destination)}" if self.scene.destination else ""
+        into = f" {destination(self.scene)}" if self.scene.destination else ""
         pace = event.size / event.seconds if event.seconds > 0 else 0.0
         verified = "verified by the other side" if self.scene.sending else "verified"
         done = f"{verb} {files}{wording.size(event.size)}{into}"
         facts = f"  {wording.clock(event.seconds)}, {wording.rate(pace)}, {verified}"
         if wording.columns(done + facts) + 2 > self.screen.columns:
             facts = ""
+        saved = self.tally.done - self.tally.moved
         tick = style.tick if event.failed == 0 else ""
         self.say(tick + style.bold(done) + style.dim(facts))
+        if saved > 0:
+            self.say(style.dim(f"  {wording.size(saved)} of it was there already"))
 
 
 class Lines(Human):
@@ -328,6 +368,13 @@ class Lines(Human):
         elif now >= self._next:
             self._next = now + LINE_EVERY
             self.say("  ".join(progress_parts(self.tally)))
+
+
+def destination(scene: Scene) -> str:
+    """Where what arrives goes, after the word that comes before it."""
+    if scene.destination == STDOUT:
+        return "to standard output"
+    return f"into {escaped(scene.destination or '.')}"
 
 
 def progress_parts(tally: Tally) -> list[str]:
@@ -361,7 +408,7 @@ def error_lines(screen: Screen, error: TransferError) -> str:
     interrupted = error.exit_code is ExitCode.INTERRUPTED
     label, colour = ("stopped:", style.yellow) if interrupted else ("error:", style.red)
     message = escaped(error.message)
-    if error.exit_code not in {ExitCode.USAGE, ExitCode.INTERRUPTED}:
+    if error.exit_code not in SAID and not isinstance(error, RoomRefused):
         message += f" ({HANDS[error.fault]})"
     shown = colour(label) + wrapped(screen, f"{label} {message}").removeprefix(label)
     for hint in error.hint.splitlines():

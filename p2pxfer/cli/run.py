@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 from p2pxfer.cli.render import Renderer
 from p2pxfer.errors import ExitCode, Interrupted, TransferError
 from p2pxfer.files.escaping import escaped
+from p2pxfer.progress import Note
 
+MAX_OVERHEARD = 500  # characters of a library's line
 TICK = 0.1  # seconds between frames
 ENDING_SIGNALS = tuple(
     getattr(signal, name)
@@ -34,6 +37,11 @@ def run(renderer: Renderer, work: Work) -> ExitCode:
     Returns:
         What the process should exit with.
     """
+    with _libraries(renderer):
+        return _done(renderer, work)
+
+
+def _done(renderer: Renderer, work: Work) -> ExitCode:
     try:
         try:
             _on_a_loop(renderer, work)
@@ -55,9 +63,33 @@ def run(renderer: Renderer, work: Work) -> ExitCode:
     return ExitCode.DONE
 
 
+class Overheard(logging.Handler):
+    """What libraries log, as details: a line each, never a traceback."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        super().__init__(logging.WARNING)
+        self._renderer = renderer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it with ``--verbose``, and never fail."""
+        text = f"{record.name}: {record.getMessage()}"[:MAX_OVERHEARD]
+        self._renderer.emit(Note(text, detail=True))
+
+
+@contextlib.contextmanager
+def _libraries(renderer: Renderer) -> Iterator[None]:
+    """Keep libraries from writing over what is shown."""
+    root, handler = logging.getLogger(), Overheard(renderer)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
 def interrupted(renderer: Renderer) -> Interrupted:
     """What to say when somebody ended it."""
-    return Interrupted(f"interrupted; {renderer.kept()}")
+    return Interrupted(f"interrupted; {renderer.kept()}", renderer.go_on())
 
 
 def unexpected(error: BaseException) -> TransferError:

@@ -84,6 +84,14 @@ class Screen:
         )
         self._lives: list[Live] = []
 
+    def is_on(self, stream: TextIO) -> bool:
+        """Whether ``stream`` writes to the same terminal as this."""
+        try:
+            ours, other = os.fstat(self.outlet.fileno()), os.fstat(stream.fileno())
+        except OSError:
+            return False
+        return self.moves and (ours.st_dev, ours.st_ino) == (other.st_dev, other.st_ino)
+
     @property
     def columns(self) -> int:
         """The terminal's width now."""

@@ -14,7 +14,7 @@ import typer
 
 from p2pxfer.cli.options import IceCredentialsFlag, IceServerFlag, NetworkFlags, seconds
 from p2pxfer.errors import ExitCode, LocalFileError, TransferError, UsageError
-from p2pxfer.rendezvous.address import DEFAULT_PORT
+from p2pxfer.rendezvous.address import DEFAULT_PORT, is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -126,6 +126,9 @@ def serve(
     return ExitCode.DONE
 
 
+LOOPBACK_ONLY = "that is this machine alone; --host 0.0.0.0 lets others in, too\n"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The command line, checked. ``lifetime`` is in seconds."""
@@ -182,9 +185,12 @@ def _welcome(settings: Settings, port: int, screen: Screen) -> str:
     scheme = "https" if settings.tls else "http"
     everywhere = settings.host in {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
     url = f"{scheme}://{'THIS-MACHINE' if everywhere else host}:{port}"
+    shown = screen.style.bold(url)
     return (
         f"rendezvous listens on {host} port {port}; Ctrl-C ends it\n"
-        f"on both sides, type: p2pxfer send … -r {screen.style.bold(url)}\n"
+        f"one side types:  p2pxfer send FILE -r {shown}\n"
+        f"the other:       p2pxfer receive -r {shown}\n"
+        + ("" if not is_loopback(settings.host) else LOOPBACK_ONLY)
     )
 
 

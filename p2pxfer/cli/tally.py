@@ -9,6 +9,7 @@ from collections import deque
 
 from p2pxfer.progress import (
     Advanced,
+    Connected,
     EntryFailed,
     Event,
     FileFinished,
@@ -38,6 +39,7 @@ class Tally:
         path_size: its bytes; None for a stream.
         path_done: how many of them are done.
         stalled: the silence that was last reported; None while bytes move.
+        connected: whether the two sides have met.
         started: whether content has begun to cross.
     """
 
@@ -54,12 +56,15 @@ class Tally:
         self.path_done = 0
         self.stalled: Stalled | None = None
         self.stalled_at = 0.0
+        self.connected = False
         self.started = False
         self._samples: deque[tuple[float, int]] = deque()
 
     def take(self, event: Event, now: float) -> None:
         """Count one event at ``now`` seconds."""
         match event:
+            case Connected():
+                self.connected = True
             case Advanced(size, saved):
                 self.done += size
                 self.moved += size - saved

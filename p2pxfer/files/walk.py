@@ -272,6 +272,8 @@ def _arguments(paths: Sequence[Named]) -> list[_Argument]:
             name = os.path.basename(os.path.realpath(source)) or ROOT_NAME
         try:
             found = os.stat(source)
+        except FileNotFoundError as error:
+            raise LocalFileError(f"{shown} does not exist", "check how it is spelt") from error
         except OSError as error:
             raise LocalFileError(f"{shown} can't be sent: {reading(error).message}") from error
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):

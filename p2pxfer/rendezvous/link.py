@@ -141,6 +141,8 @@ def unreachable(
         case aiohttp.ClientConnectorCertificateError():
             message = f"the certificate of {url} does not prove who it is"
             hint = "check the address given with --rendezvous, and this machine's clock"
+        case aiohttp.ClientConnectorError(os_error=OSError(strerror=reason)) if reason:
+            message = f"no connection to {url}: {reason.partition(' (')[0][:_QUOTED]}"
         case _:
             message = f"no connection to {url}: {str(error)[:_QUOTED]}"
     return RendezvousUnreachable(message, hint)

@@ -104,5 +104,8 @@ def place(acceptance: Acceptance, *, single: bool) -> Placement:
     if target.exists() and not target.is_file():
         return Placement(acceptance, device=target)
     if not target.parent.is_dir():
-        raise LocalFileError(f"the folder of {output} does not exist")
+        raise LocalFileError(
+            f"the folder of {output} does not exist",
+            f"make it, or give {output}/ with a slash for a new folder",
+        )
     return Placement(acceptance, target.parent, os.fsencode(target.name))

@@ -89,5 +89,6 @@ class Tally:
         missing = self._failed + skipped
         if missing:
             entries = "1 entry" if missing == 1 else f"{missing:,} entries"
-            raise PartlyDone(f"{entries} did not arrive; all the rest did")
+            rest = "; all the rest did" if self._files else ""
+            raise PartlyDone(f"{entries} did not arrive{rest}")
         return Summary(receipt.size, self._files, seconds, receipt.root)

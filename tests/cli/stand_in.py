@@ -35,6 +35,7 @@ from p2pxfer.progress import (
 from p2pxfer.session.interaction import OfferView
 
 MB = 1_000_000
+WITHOUT_CODE = {"yes", "exists", "verify", "text", "finding"}  # scenes of a code that is known
 NAMES = (b"photos", b"evil\x1b]0;pwned\x07name", "данные.txt".encode())
 BIG = "photos/a folder with quite a long name/Überflug-final.mov".encode()
 
@@ -73,15 +74,21 @@ class StandIn:
     async def receive(self) -> None:
         """What the receiver's side sees."""
         assert self.keyboard is not None or self.what == "yes"
-        if self.keyboard is not None and self.what not in {"yes", "exists", "verify", "text"}:
+        if self.keyboard is not None and self.what not in WITHOUT_CODE:
             code = await ask_code(self.renderer, self.keyboard, complete=complete, check=read)
             self.renderer.emit(Note(f"the code is {code}"))
+        if self.what == "finding":
+            self.renderer.finding()
+            await self.hold("finding")
         self.renderer.emit(Connected("relay", "[2001:db8::5]:1", "192.0.2.9:40022", None))
         if self.what == "verify":
             same = await self.answers.verify(("orbit", "lamp", "tiger", "velvet"))
             self.renderer.emit(Note(f"the words are {'the same' if same else 'not the same'}"))
             return
+        if self.what == "finding":
+            return
         if self.what == "text":
+            await self.answers.accept(OfferView(TransferKind.TEXT, (), False, 1, 30, True))
             self.renderer.emit(TextReceived("C:\\temp\tone\ntwo \x1b[31mred"))
             return
         if self.what == "exists":

@@ -205,6 +205,36 @@ def test_shells_complete_the_words_of_a_code(shell, env):
     assert "7-orbit" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("shell", "sign"),
+    [("bash", "complete -o"), ("zsh", "#compdef"), ("fish", "complete -")],
+)
+def test_completion_is_shown_for_the_shell_that_is_named(shell, sign):
+    """Whichever shell calls."""
+    assert sign in p2pxfer("--show-completion", shell).stdout
+
+
+def test_bash_completes_the_words_of_a_code(watch, tmp_path):
+    """The real shell, Tab pressed: it ends the word that is clear, and knows options."""
+    seen = watch(
+        command=[
+            "-c",
+            "import os; os.execvp('bash', ['bash', '--norc', '--noprofile', '-i'])",
+        ],
+        HOME=str(tmp_path),
+        PS1="$ ",
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    )
+    seen.type("source <(p2pxfer --show-completion bash); echo re''ady\r")
+    seen.until("ready")
+    seen.type("p2pxfer receive 7-orbi\t")
+    seen.until("p2pxfer receive 7-orbit-")
+    seen.type("lamp --resu\t")
+    seen.until("p2pxfer receive 7-orbit-lamp --resume")
+    seen.type("\x15exit\r")
+    assert seen.end() == 0
+
+
 def test_a_closed_standard_output_is_no_accident():
     """`p2pxfer --help | true` says nothing."""
     command = f"{sys.executable} -m p2pxfer --help | true"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from p2pxfer.cli.ndjson import Ndjson
 from p2pxfer.cli.outlet import Outlet
 from p2pxfer.cli.render import Lines, Quiet, Scene
+from p2pxfer.cli.run import interrupted, run
 from p2pxfer.cli.screen import Screen
 from p2pxfer.errors import Fault, Interrupted, RoomRefused, TransferError
 from p2pxfer.progress import (
@@ -37,6 +39,8 @@ from p2pxfer.progress import (
     Waiting,
 )
 
+AGAIN = "ask the sender to send it again, and receive with the new code"
+MET = Connected("direct", "192.0.2.1:1", "192.0.2.2:2", 0.5)
 STAND_IN = Path(__file__).parent / "stand_in.py"
 
 
@@ -200,7 +204,7 @@ def test_every_error_says_in_whose_hands_it_is(written, fault):
     [
         (True, 0, "nothing was changed on this side"),
         (True, 2, "2 files had crossed and stay on the other side"),
-        (False, 0, "no file was complete, so none was kept"),
+        (False, 0, "no file was complete yet"),
         (False, 1, "1 file had arrived whole and stays in downloads"),
     ],
 )
@@ -213,6 +217,63 @@ def test_what_an_interruption_leaves_is_said(written, sending, files, kept):
     assert shown.renderer.kept() == kept
     shown.renderer.fail(Interrupted("interrupted"))
     assert "stopped: interrupted" in shown.text()
+
+
+@pytest.mark.parametrize(
+    ("sending", "events", "hint"),
+    [
+        (True, (), "run the same command again"),
+        (True, (MET,), "run the same command again; the other side needs the new code"),
+        (False, (MET,), AGAIN),
+        (
+            False,
+            (MET, FileStarted(b"x", 1)),
+            AGAIN + ": what has crossed is not sent twice",
+        ),
+    ],
+)
+def test_after_an_interruption_the_hint_says_what_to_type(written, sending, events, hint):
+    """A code is used up once the two sides have met, and what has crossed is kept."""
+    shown = written(Lines, sending=sending)
+    for event in events:
+        shown.renderer.emit(event)
+    assert interrupted(shown.renderer).hint == hint
+
+
+def test_standard_output_has_a_name(written):
+    """A dash is for typing."""
+    shown = written(Lines, sending=False, destination="-")
+    shown.renderer.emit(FileStarted(b"x", 1))
+    assert "standard output" in shown.renderer.kept()
+    shown.renderer.emit(Finished(1, 1, 0, 1.0, bytes(32)))
+    assert "Received 1 file, 1 B to standard output" in shown.text()
+
+
+def test_what_needed_not_travel_is_told_at_the_end(written):
+    """So that a rate beyond the line's is understood."""
+    shown = written(Lines)
+    shown.renderer.emit(Advanced(10_000_000, saved=6_000_000))
+    shown.renderer.emit(Finished(10_000_000, 1, 0, 1.0, bytes(32)))
+    assert shown.text().splitlines()[1] == "  6.00 MB of it was there already"
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("kind", [Lines, Ndjson])
+def test_details_are_told_on_request_and_never_after_the_end(written, kind, verbose):
+    """What libraries log is such a detail; the last line says how it ended."""
+    shown = written(kind, verbose=verbose)
+
+    async def work() -> None:
+        logging.getLogger("aiortc").warning("a \x1bmalformed packet")
+        shown.renderer.emit(Note("connection: open", detail=True))
+        shown.renderer.emit(Finished(1, 1, 0, 1.0, bytes(32)))
+        shown.renderer.emit(Note("connection: closed", detail=True))
+
+    assert run(shown.renderer, work) == 0
+    text = shown.text()
+    assert ("malformed packet" in text) == ("connection: open" in text) == verbose
+    assert "closed" not in text
+    assert "\x1b" not in text
 
 
 def test_a_text_goes_to_standard_output_as_it_is():

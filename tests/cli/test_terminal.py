@@ -262,7 +262,7 @@ def test_one_capital_answers_for_all_existing_files(watch):
     seen.until("photos/0.jpg is already there.")
     seen.type("x\r")
     seen.until("type o, r or s")
-    seen.type("\x15r\r")
+    seen.type("r\r")
     seen.until("photos/1.jpg is already there.")
     seen.type("O\r")
     assert seen.end() == 0
@@ -281,11 +281,47 @@ def test_the_words_are_compared_by_a_human(watch, keys, said):
     assert f"the words are {said}" in seen.lines
 
 
+def test_a_wrong_answer_is_typed_anew_instead_of_mended(watch):
+    """After what is neither yes nor no the line is empty, so that y is yes."""
+    seen = watch("human", "receive", "verify")
+    seen.until("[y/N]")
+    seen.type("what\r")
+    seen.until("type y or n")
+    assert "what" not in seen.text
+    seen.type("y\r")
+    assert seen.end() == 0
+    assert "the words are the same" in seen.lines
+
+
+def test_until_the_other_side_is_found_something_says_so(watch):
+    """A screen that shows nothing looks dead; the line is gone once something happens."""
+    seen = watch("human", "receive", "finding")
+    seen.until("Finding the other side…")
+    seen.go_on()
+    seen.until("Connected through a relay")
+    assert "Finding" not in seen.text
+    assert seen.end() == 0
+
+
+def test_long_lines_break_between_words(watch):
+    """On a narrow terminal neither addresses nor reasons are cut in the middle."""
+    seen = watch("human", "send", "stall", columns=40)
+    seen.until("busy")
+    assert "  192.0.2.5:51820" in seen.lines
+    assert "  ↔ 192.0.2.9:40022" in seen.lines
+    assert "stalled: nothing has moved for 3 s, the" in seen.lines
+    seen.go_on()
+    assert seen.end() == 0
+
+
 def test_a_received_text_can_not_act_on_the_terminal(watch):
     """Its lines and tabs are kept, a backslash too; everything else is shown escaped."""
     seen = watch("human", "receive", "text")
+    seen.until("Show it?")
+    seen.type("y\r")
     assert seen.end() == 0
     assert "C:\\temp one" in seen.text
+    assert "  Show it? [y/N] y" in seen.lines
     assert "two \\x1b[31mred" in seen.lines
 
 

@@ -160,7 +160,7 @@ def test_arguments_are_checked_at_once(top, tmp_path):
         walk([""])
     with pytest.raises(UsageError):
         walk(["a\0b"])
-    with pytest.raises(LocalFileError, match="gone"):
+    with pytest.raises(LocalFileError, match="does not exist"):
         walk([tmp_path / "missing"])
     with pytest.raises(LocalFileError):
         walk([top], WalkOptions(exclude_from=[tmp_path / "missing"]))
