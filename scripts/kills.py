@@ -241,7 +241,7 @@ class Transfer:
         assert self._sender is not None
         assert self._receiver is not None
         self._sender.end(signal.SIGKILL)
-        self._receiver.end(signal.SIGINT)
+        self._receiver.end(signal.SIGTERM)
         self._served += travelled(self._sender, self._receiver)
         self._sender = self._receiver = None
 
@@ -323,7 +323,7 @@ def main() -> int:
                 judge(work, sent, count)
                 print(f"{count.kills} kills, {sum(count.twice) / 1e6:.1f} MB twice", flush=True)
         finally:
-            server.send_signal(signal.SIGINT)
+            server.send_signal(signal.SIGTERM)
             server.wait()
     print(*count.lines(), sep="\n")
     bad = count.wrong or count.left or max(count.shares(), default=0) > SHARE

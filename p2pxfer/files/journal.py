@@ -76,12 +76,13 @@ class Journals:
 
         What they tell is in the new one before they are removed. One that another process writes,
         that is gone, or that belongs to another output directory is left out. Temporaries that
-        never came to hold much are removed.
+        never came to hold much, or that a later one of the same entry replaces, are removed.
 
         Raises:
             LocalFileError: it can't be made.
         """
         earlier = Contents()
+        useless: list[Partial] = []
         taken: list[tuple[str, int]] = []
         try:
             for view in sorted(continuing, key=lambda view: view.modified):
@@ -94,9 +95,9 @@ class Journals:
                     taken.pop()
                     os.close(fd)
                     continue
-                earlier.merge(contents)
+                useless += earlier.merge(contents)
             small = [partial for partial in earlier.partials.values() if not partial.inode]
-            remove_leftovers(header.output, small)
+            remove_leftovers(header.output, [*useless, *small])
             for partial in small:
                 del earlier.partials[partial.path]
             name, fd = self._folder.create()

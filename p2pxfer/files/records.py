@@ -200,12 +200,22 @@ class Contents:
         elif kind == Kind.SETTLED:
             self._settle()
 
-    def merge(self, other: Contents) -> None:
-        """Add what a journal that came later says; the header stays."""
+    def merge(self, other: Contents) -> list[Partial]:
+        """Add what a journal that came later says; the header stays.
+
+        Returns:
+            The temporaries that others of the same entries replace.
+        """
+        replaced = [
+            partial
+            for path, partial in self.partials.items()
+            if other.partials.get(path, partial) != partial
+        ]
         self.partials.update(other.partials)
         self._placed.update(self._coming)
         self._placed.update(other._placed)
         self._coming = dict(other._coming)
+        return replaced
 
     def encoded(self) -> Iterator[bytes]:
         """The records that say all this, without the header's."""

@@ -20,6 +20,7 @@ from p2pxfer.errors import (
     LocalFileError,
     PeerGone,
     PeerMisbehaved,
+    StreamLost,
     TransferError,
 )
 from p2pxfer.progress import Progress, Reconnecting, Resumed, Stalled
@@ -383,6 +384,8 @@ def _farewell(error: BaseException) -> tuple[AbortCode, str]:
     """What to tell the other side of ``error``: no names, no paths."""
     if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | Interrupted):
         return AbortCode.INTERRUPTED, ""
+    if isinstance(error, StreamLost):
+        return AbortCode.STREAM_LOST, ""
     if isinstance(error, PeerMisbehaved):
         return AbortCode.MISBEHAVED, error.message
     if isinstance(error, IntegrityError):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from p2pxfer.errors import PeerGone
+from p2pxfer.errors import PeerGone, StreamLost
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.journal import Journal
 from p2pxfer.pairing import code as codes
@@ -97,14 +97,18 @@ async def receive(
             proofs=proofs,
         )
 
-    return await transfer(
-        link,
-        acceptance,
-        progress,
-        interaction=interaction,
-        reconnect=connector.reconnecting(link, give_up_after),
-        begin_journal=begin_journal,
-    )
+    try:
+        return await transfer(
+            link,
+            acceptance,
+            progress,
+            interaction=interaction,
+            reconnect=connector.reconnecting(link, give_up_after),
+            begin_journal=begin_journal,
+        )
+    except StreamLost:
+        await asyncio.to_thread(memory.forget, link.keys)
+        raise
 
 
 async def _found(connector: Connector, code: str, wait: float, memory: ReceiverMemory) -> Link:

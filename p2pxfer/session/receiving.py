@@ -81,6 +81,7 @@ class ReceiveSide:
         self._begin_journal = begin_journal
         self._proofs: Proofs = ()
         self._journal: Journal | None = None
+        self._lasts = False  # another run can go on with it: it is no stream
         self._machine = machine
         self._acceptance = acceptance
         self._pool = pool
@@ -174,6 +175,7 @@ class ReceiveSide:
 
     async def close(self, *, keep: bool) -> None:
         """Stop working; remove what is unfinished, or ``keep`` what another run can go on with."""
+        keep = keep and self._lasts
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -214,9 +216,10 @@ class ReceiveSide:
         self.doing = None
         if not accepted:
             self._machine.decline("")
-            raise Declined("declined: nothing was written")
+            raise Declined("you declined: nothing was written", "")
         sink = await self._in_thread(self._open_sink, placement)
-        if isinstance(sink, TreeSink) and offer.kind is TransferKind.FILES:
+        if isinstance(sink, TreeSink):
+            self._lasts = offer.kind is TransferKind.FILES
             await self._in_thread(self._record, sink, offer.label)
         self._machine.accept()
         self._start(self._work(sink))

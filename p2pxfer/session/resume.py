@@ -95,6 +95,11 @@ class ReceiverMemory:
                 return keys, view.header.rendezvous
         return None
 
+    def forget(self, keys: SessionKeys) -> None:
+        """This session can't be gone on with: remove what earlier runs of it have left."""
+        for view in self._journals.find(resume_ids=[resume_id(keys.secret)]):
+            self._journals.remove(view)
+
     def begin(
         self, keys: SessionKeys, *, rendezvous: str, output: Path, label: bytes, proofs: Proofs
     ) -> Journal | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from p2pxfer.errors import PeerGone
+from p2pxfer.errors import StreamLost
 from p2pxfer.files.walk import Found, Skipped
 from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
 from p2pxfer.pairing.keys import Role
@@ -281,13 +281,15 @@ async def transfer(
 
     Raises:
         PartlyDone: over, but some entries did not arrive.
-        TransferError: whatever ended it early.
+        StreamLost: a stream, and the receiver was started again.
+        TransferError: whatever else ended it early.
     """
     began = time.monotonic()
     key = link.keys.key(RECEIPT, Role.B)
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     continuity = Continuity()
     unheard: list[bytes] = []
+    lost: StreamLost | None = None
     try:
         memory = SenderMemory(cargo.paths) if cargo.paths else None
         proofs = memory.begin(link.keys) if memory else ()
@@ -304,6 +306,8 @@ async def transfer(
                 continuity=continuity,
                 unheard=unheard,
             )
+            if lost is not None:
+                exchange.fail(lost)  # which it tells the receiver
             progress.emit(Waiting("accept"))
             try:
                 receipt = await exchange.run()
@@ -312,10 +316,9 @@ async def transfer(
                 return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
             except PeerRestarted:
                 if cargo.kind is TransferKind.STREAM:
-                    raise PeerGone(
-                        "the receiver was started again, and a stream can't be read twice",
-                        "run both commands again",
-                    ) from None
+                    lost = StreamLost(
+                        "the receiver was started again, and a stream can't be read twice"
+                    )
                 continuity = Continuity.begun()
                 progress.emit(Restarted())
             finally:

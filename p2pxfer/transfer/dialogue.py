@@ -11,7 +11,13 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
-from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, TransferError
+from p2pxfer.errors import (
+    IntegrityError,
+    PeerGone,
+    PeerMisbehaved,
+    StreamLost,
+    TransferError,
+)
 from p2pxfer.progress import Resumed, Stalled
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.actions import Common, Lost, Send, SendBlock
@@ -41,6 +47,7 @@ ABORTS: Final[Mapping[m.AbortCode, tuple[type[TransferError], str]]] = {
     m.AbortCode.INTEGRITY: (IntegrityError, "the other side got bytes that are not those sent"),
     m.AbortCode.LOCAL_FILES: (PeerGone, "the other side could not go on with its files"),
     m.AbortCode.UNEXPECTED: (PeerGone, "the other side failed"),
+    m.AbortCode.STREAM_LOST: (StreamLost, "it is a stream, which the sender can't read twice"),
 }
 _ALIVE: Final = (m.Ping, m.Pong)  # neither is progress
 _PULSES: Final = (Stalled, Resumed, Lost)  # nor are these

@@ -55,6 +55,7 @@ class AbortCode(IntEnum):
     INTEGRITY = 3
     LOCAL_FILES = 4
     UNEXPECTED = 5
+    STREAM_LOST = 6  # the side that gets this was started again, and a stream can't be
 
 
 @dataclass(frozen=True, slots=True)
