@@ -21,6 +21,7 @@ import typer
 
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.identity.config import Config, config_path, refuse_if_others_may_read
+from p2pxfer.rendezvous.address import parse
 
 if TYPE_CHECKING:
     from p2pxfer.cli.render import Renderer, Scene
@@ -199,14 +200,18 @@ class NetworkFlags:
     def url(self, config: Config) -> str | None:
         """The rendezvous: flag, environment, configuration; None to meet on this network.
 
+        Returns:
+            Its base URL, whole, however short it was given.
+
         Raises:
-            UsageError: the flags contradict each other.
+            UsageError: the flags contradict each other, or it is no address.
         """
         if self.lan:
             if self.rendezvous:
                 raise UsageError("--lan and --rendezvous exclude each other", "leave one out")
             return None
-        return self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE) or config.rendezvous
+        given = self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE) or config.rendezvous
+        return parse(given) if given else None
 
     def join(self, config: Config) -> str:
         """The command for the other side; it names the rendezvous unless both have it set up."""

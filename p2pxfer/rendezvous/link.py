@@ -7,6 +7,7 @@ carries messages and knows nothing of rooms; it is never opened again, a new one
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from typing import Final
 
@@ -141,8 +142,10 @@ def unreachable(
         case aiohttp.ClientConnectorCertificateError():
             message = f"the certificate of {url} does not prove who it is"
             hint = "check the address given with --rendezvous, and this machine's clock"
-        case aiohttp.ClientConnectorError(os_error=OSError(strerror=reason)) if reason:
-            message = f"no connection to {url}: {reason.partition(' (')[0][:_QUOTED]}"
+        case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))) if number > 0:
+            message = f"no connection to {url}: {os.strerror(number)}"
+        case aiohttp.ClientConnectorError(os_error=OSError(strerror=str(reason))):
+            message = f"no connection to {url}: {reason[:_QUOTED]}"
         case _:
             message = f"no connection to {url}: {str(error)[:_QUOTED]}"
     return RendezvousUnreachable(message, hint)

@@ -42,6 +42,7 @@ def test_flag_before_environment_before_configuration(monkeypatch):
     monkeypatch.setenv("P2PXFER_RENDEZVOUS", "https://env.example.org")
     assert flags().url(CONFIG) == "https://env.example.org"
     assert flags(rendezvous="https://flag").url(CONFIG) == "https://flag"
+    assert flags(rendezvous="10.0.0.1").url(CONFIG) == "http://10.0.0.1:8765"
 
 
 def test_without_a_rendezvous_both_sides_meet_on_this_network(monkeypatch):
