@@ -12,105 +12,15 @@ from pathlib import Path
 import pytest
 
 from p2pxfer.errors import ExitCode
-from tests.e2e.conftest import Command, Machine, Pipe
-
-IMPOSTOR = Path(__file__).with_name("impostor.py")
-CONTENT = os.urandom(300_000)
-
-
-class Place:
-    """A network of its own, held open by a process that does nothing."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec cat"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"up\n"
-        self.pid = self._process.pid
-        self.inside = ("nsenter", f"--net=/proc/{self.pid}/ns/net")
-
-    def ip(self, command: str) -> None:
-        """Run ``ip`` in there."""
-        subprocess.run([*self.inside, "ip", *command.split()], check=True)
-
-    def nft(self, command: str) -> None:
-        """Run ``nft`` in there."""
-        subprocess.run([*self.inside, "nft", command], check=True)
-
-    def close(self) -> None:
-        """Let it go."""
-        with self._process as process:
-            process.kill()
-
-
-class Host(Machine):
-    """A machine on the network, with a file to send in ``file``.
-
-    Attributes:
-        address: how the others reach it.
-    """
-
-    def __init__(self, path: Path, place: Place, address: str) -> None:
-        path.mkdir()
-        super().__init__(path, place.inside)
-        self.address = address
-        self.file = path / f"{path.name}.bin"
-        self.file.write_bytes(CONTENT + path.name.encode())
-        self._place = place
-
-    def deafen(self) -> None:
-        """Let no multicast DNS in or out, as guest networks do."""
-        self._place.nft("add table inet deaf")
-        for hook in ("input", "output"):
-            self._place.nft(f"add chain inet deaf {hook} {{ type filter hook {hook} priority 0; }}")
-            self._place.nft(f"add rule inet deaf {hook} udp dport 5353 drop")
-
-    def received(self, name: str) -> bytes:
-        """What arrived as ``name``."""
-        return (self.there / name).read_bytes()
-
-    def impersonate(self, number: str) -> Pipe:
-        """Offer ``number`` from here, with other words. Returns what the impostor says."""
-        impostor = self.run(str(number), program=(sys.executable, IMPOSTOR), read_output=False)
-        assert impostor.process.stdout is not None
-        said = Pipe(impostor.process.stdout)
-        said.line(lambda line: line == b"offers\n")
-        return said
+from tests.e2e.conftest import Command
+from tests.e2e.hosts import Host, network
 
 
 @pytest.fixture
 def lan(tmp_path: Path) -> Iterator[Callable[..., list[Host]]]:
-    """Make a network of some hosts; ``v6`` for one that has link-local IPv6 alone."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("network namespaces need Linux and root")
-    places: list[Place] = []
-    hosts: list[Host] = []
-
-    def make(count: int, *, v6: bool = False) -> list[Host]:
-        switch = Place()
-        places.append(switch)
-        switch.ip("link add lan type bridge mcast_snooping 0")
-        switch.ip("link set lan up")
-        for number in range(1, count + 1):
-            place = Place()
-            places.append(place)
-            switch.ip(f"link add h{number} type veth peer name eth0 netns {place.pid}")
-            switch.ip(f"link set h{number} master lan up")
-            place.ip("link set eth0 addrgenmode none")
-            place.ip("link set eth0 up")
-            address = f"fe80::{number}" if v6 else f"192.168.77.{number}"
-            place.ip(f"addr add {address}/{64 if v6 else 24} dev eth0 {'nodad' if v6 else ''}")
-            hosts.append(Host(tmp_path / f"host{number}", place, address))
-        return hosts
-
-    yield make
-    for host in hosts:
-        host.close()
-    for place in places:
-        place.close()
+    """Makes a network of some hosts, see `network`."""
+    with network(tmp_path) as make:
+        yield make
 
 
 def offer(host: Host, *words: str) -> tuple[Command, dict]:
