@@ -1,0 +1,1 @@
+"""Congestion controls behind one small interface."""
