@@ -302,6 +302,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20, help="kills in all")
     parser.add_argument("--each", type=int, default=4, help="kills in a transfer, at most")
     arguments = parser.parse_args()
+    began = time.monotonic()
     dice = random.Random(arguments.seed)  # noqa: S311  # to be repeated, not to be secret
     with tempfile.TemporaryDirectory(prefix="p2pxfer-kills-") as directory:
         work = Path(directory)
@@ -325,6 +326,7 @@ def main() -> int:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
+    print(f"seed {arguments.seed}, {(time.monotonic() - began) / 60:.0f} minutes")
     print(*count.lines(), sep="\n")
     bad = count.wrong or count.left or max(count.shares(), default=0) > SHARE
     return 1 if bad else 0
