@@ -19,6 +19,7 @@ from pathlib import Path
 from p2pxfer.cli.render import Renderer
 from p2pxfer.errors import ExitCode, Interrupted, TransferError
 from p2pxfer.files.escaping import escaped
+from p2pxfer.peer.udp import new_event_loop
 from p2pxfer.progress import Note
 
 MAX_OVERHEARD = 500  # characters of a library's line
@@ -102,7 +103,7 @@ def unexpected(error: BaseException) -> TransferError:
 def _on_a_loop(renderer: Renderer, work: Work) -> None:
     # Not asyncio.run: that waits for every worker thread, and one may be in a read of standard
     # input that nothing can end.
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     try:
         asyncio.set_event_loop(loop)
         loop.run_until_complete(_watched(renderer, work))

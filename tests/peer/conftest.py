@@ -27,6 +27,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
 from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.peer import udp
 from p2pxfer.peer.channel import Channel
 from p2pxfer.peer.connection import PeerConnection
 
@@ -170,6 +171,11 @@ async def joined_to_stock(*, offerer: bool) -> AsyncIterator[tuple[PeerConnectio
         await asyncio.gather(ours.close(), stock.rtc.close())
 
 
+def pytest_asyncio_loop_factories(config, item) -> dict:  # noqa: ARG001  # as the plugin calls it
+    """Loops as the commands have them."""
+    return {"batches": udp.BatchLoop}
+
+
 @pytest.fixture(name="joined")
 def joined_fixture():
     return joined
@@ -204,7 +210,8 @@ def in_namespace():
                 assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
                 for command in ("link set lo up", *commands):
                     subprocess.run(["ip", *command.split()], check=True)
-                asyncio.run(asyncio.wait_for(work(), PATIENCE))
+                with asyncio.Runner(loop_factory=udp.new_event_loop) as runner:
+                    runner.run(asyncio.wait_for(work(), PATIENCE))
             except BaseException as error:  # noqa: BLE001  # raised again in the test's thread
                 failures.append(error)
 
