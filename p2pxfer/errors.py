@@ -8,6 +8,7 @@
     │   └── VerificationRefused          3
     ├── PeerGone                         4  retryable         (peer)
     │   ├── CodeExpired                  4
+    │   ├── PeerVanished                 4
     │   └── StreamLost                   4
     ├── ConnectionFailed                 5  retryable         (network)
     ├── RendezvousError                  6  retryable         (rendezvous)
@@ -126,6 +127,10 @@ class CodeExpired(PeerGone):
     """Nobody used the code while it lived."""
 
     default_hint = "run the same command again; --wait makes a code live longer"
+
+
+class PeerVanished(PeerGone):
+    """The peer proved that it knows the code, and was never heard again."""
 
 
 class StreamLost(PeerGone):

@@ -29,6 +29,7 @@ SMALL = 500  # files of 40,000 bytes beside it
 PATIENCE = 120.0  # seconds without what is awaited
 LATEST = 5.0  # seconds between a connection and a kill
 SHARE = 0.05  # of the whole that a kill may cost
+ANSWERING = 5.0  # seconds until somebody who was told no tries again
 UNCONNECTED = 0.2  # of the kills come while the two sides look for each other
 
 Event = dict[str, Any]
@@ -231,6 +232,7 @@ class Transfer:
             self._kill_sender()
         else:
             self._kill_receiver()
+            time.sleep(ANSWERING)
 
     def _kill_receiver(self) -> None:
         assert self._receiver is not None
@@ -261,7 +263,7 @@ class Transfer:
 def travelled(sender: Run, receiver: Run) -> int:
     """Bytes of a dead sender: what it told of earlier receivers, and what the last one had."""
     if sender.told("done") or sender.told("error"):
-        return max(event["moved"] for event in sender.events if "moved" in event)
+        return max((event["moved"] for event in sender.events if "moved" in event), default=0)
     events = sender.events
     begun = max((at for at, event in enumerate(events) if event["event"] == "restarted"), default=0)
     before = [event["moved"] for event in events[:begun] if event["event"] == "progress"][-1:]

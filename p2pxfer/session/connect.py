@@ -24,10 +24,14 @@ from p2pxfer.errors import (
     PairingError,
     PeerGone,
     PeerMisbehaved,
+    PeerVanished,
     RendezvousError,
+    RendezvousMisbehaved,
     RoomBurnt,
     RoomRefused,
+    TransferError,
     UsageError,
+    VerificationRefused,
     WrongCode,
 )
 from p2pxfer.pairing import code as codes
@@ -59,6 +63,9 @@ LONGEST_PAUSE: Final = 8.0
 SEAT_RETRY: Final = 2.0  # seconds until a room that holds a dead run's seat is tried again
 # What may be otherwise the next time; WrongCode is what a rendezvous makes of a room called burnt.
 AGAIN: Final = (PeerGone, ConnectionFailed, RendezvousError, PeerMisbehaved, WrongCode)
+# What a visitor may do with a code: guess it wrong, come and leave, or talk nonsense. That costs
+# the code, not the send. The last of these is a visitor's where this process is the rendezvous.
+VISITOR: Final = (PairingError, PeerGone, PeerMisbehaved, RendezvousMisbehaved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +161,19 @@ class Connector:
                     self._host.announce(room.nameplate)
                 try:
                     keys = await self._pairing.pair(room, Role.A, code.password(), sending.wait)
-                except CodeExpired:
+                except (CodeExpired, VerificationRefused):
                     raise
-                except (WrongCode, PeerGone):  # a guess, or somebody who came and left
-                    self._progress.emit(CodeBurnt(str(code), left))
+                except VISITOR as error:
+                    known = isinstance(error, WrongCode | PeerGone)
+                    ours = self._host is not None or not isinstance(error, RendezvousMisbehaved)
+                    if not (known or (ours and left)):
+                        raise
+                    self._burnt(code, left, error)
                     continue
-                return await self._connect(room, keys, held)
+                try:
+                    return await self._connect(room, keys, held)
+                except PeerVanished as error:
+                    self._burnt(code, left, error)
         raise WrongCode(
             f"the code was guessed wrong {FRESH_CODES + 1} times",
             "somebody may be guessing; try --words 4, or another rendezvous",
@@ -304,6 +318,10 @@ class Connector:
             self._progress.emit(Reconnecting("rendezvous", 1))
         else:
             self._progress.emit(Note(f"rendezvous: {state}", detail=True))
+
+    def _burnt(self, code: codes.Code, left: int, error: TransferError) -> None:
+        self._progress.emit(Note(f"who came for {code.nameplate}: {error.message}", detail=True))
+        self._progress.emit(CodeBurnt(str(code), left))
 
     def _announce(self, code: str, sending: Sending, lives: float) -> None:
         if sending.code_out is not None:

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from p2pxfer.errors import IntegrityError, RendezvousMisbehaved
+from p2pxfer.errors import IntegrityError, PeerVanished, RendezvousMisbehaved
 from p2pxfer.pairing.keys import Opener, Role, Sealer, SessionKeys
 from p2pxfer.progress import Connected, Note, Progress
+from p2pxfer.session.pair import within
 
 if TYPE_CHECKING:
     from p2pxfer.peer.channel import Channel
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from p2pxfer.rendezvous.client import Room
 
 MAIL_GRACE: Final = 2.0  # seconds that a channel may still take to open without mail
+FIRST_WORD: Final = 30.0  # seconds until the first signal of a peer that is still there
 SIGNALS: Final = "signals"  # label of the keys that seal offer, answer and candidates
 
 
@@ -145,13 +147,15 @@ async def _post(room: Room, sealer: Sealer, outgoing: asyncio.Queue[bytes]) -> N
 
 
 async def _fetch(room: Room, opener: Opener, connection: PeerConnection) -> None:
+    gone = PeerVanished("the other side left before a connection could be tried")
+    sealed = await within(FIRST_WORD, room.receive(), gone)
     while True:
-        sealed = await room.receive()
         try:
             body = opener.open(sealed)
         except IntegrityError as error:
             raise RendezvousMisbehaved(error.message) from error
         await connection.receive(body)
+        sealed = await room.receive()
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -21,10 +21,15 @@ from p2pxfer.errors import (
     VerificationRefused,
     WrongCode,
 )
-from p2pxfer.pairing.code import generate_chosen
+from p2pxfer.pairing.code import generate_chosen, parse
+from p2pxfer.pairing.handshake import Handshake
+from p2pxfer.pairing.hello import Hello
+from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import CodeBurnt, CodeReady, Connected, Note
+from p2pxfer.rendezvous.client import RendezvousClient
 from p2pxfer.rendezvous.server import app
 from p2pxfer.session.connect import Connector, Network, Sending
+from p2pxfer.session.pair import Pairing
 from p2pxfer.session.receive import receive
 from p2pxfer.session.send import send
 from p2pxfer.session.summary import Summary
@@ -164,6 +169,41 @@ async def test_a_third_side_is_refused_and_told(network, source, tmp_path):
     go_on.set()
     assert [type(end) for end in await ends(sender.task, receiver)] == [Summary, Summary]
     assert any("somebody else" in note.text for note in sender.events.all(Note))
+
+
+@pytest.mark.parametrize("noise", ["hello", "echo", "both", "leave", "silence"])
+async def test_a_visitor_who_talks_nonsense_costs_a_code(
+    network, source, tmp_path, noise, monkeypatch
+):
+    """Whoever can come to the rendezvous can come without the words: the send goes on."""
+    monkeypatch.setattr("p2pxfer.session.link.FIRST_WORD", 0.5)
+    lan = noise == "echo"  # else the rendezvous might have done that
+    sender = Sender(Network(lan=True) if lan else network, source)
+    code = await sender.code()
+    url = sender.events.all(CodeReady)[0].url if lan else network.rendezvous
+    number, *_ = code.split("-")
+    async with RendezvousClient(url.partition("#")[0], direct=lan) as client:
+        room = await client.join(int(number))
+        if noise == "hello":
+            await room.send(b"\1garbage")
+        elif noise == "echo":
+            await room.send(await room.receive())
+        elif noise == "both":
+            for mail in Handshake(Role.A, b"x", Hello()).start():
+                await room.send(mail)
+        elif noise == "leave":
+            await room.close()
+        else:
+            pairing = Pairing(Hello(), sender.events, Answers())
+            await pairing.pair(room, Role.B, parse(code).password(), PATIENCE)
+        second = await sender.code(1)
+    (burnt,) = sender.events.all(CodeBurnt)
+    assert burnt.code == code
+    if lan:
+        second = sender.events.all(CodeReady)[1].url
+    receiver = receiving(second, Network(lan=True) if lan else network, tmp_path / "copy")
+    assert [type(end) for end in await ends(sender.task, receiver)] == [Summary, Summary]
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
 
 
 async def test_a_code_that_nobody_uses_expires(network, source):
