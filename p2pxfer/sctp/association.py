@@ -1,0 +1,576 @@
+"""One SCTP association: packets in, packets out, and what happened (RFC 9260 over DTLS, RFC 8261).
+
+Whoever runs it passes what came to `receive`, drains `next_event`, sends what `transmit` gives
+until it gives None, and calls `handle_timer` at `deadline`. One path, no restart; ICE's consent
+ends an association whose peer is gone, not a count of repetitions. Here are the states and the
+order of what leaves; receiving.py reads packets, sending.py makes those with DATA.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from p2pxfer.sctp.causes import protocol_violation, user_abort
+from p2pxfer.sctp.chunks import (
+    Abort,
+    Chunk,
+    Init,
+    Reconfig,
+    Shutdown,
+    ShutdownAck,
+    ShutdownComplete,
+    write_chunk,
+)
+from p2pxfer.sctp.congestion.controller import Controller
+from p2pxfer.sctp.events import (
+    Capability,
+    Closed,
+    Established,
+    Event,
+    StreamsReset,
+)
+from p2pxfer.sctp.handshake import Handshake, Peer, Reply
+from p2pxfer.sctp.handshake import State as HandshakeState
+from p2pxfer.sctp.inbound import Inbound
+from p2pxfer.sctp.mtu import PathMtu
+from p2pxfer.sctp.outbound import Outbound
+from p2pxfer.sctp.probing import Probing
+from p2pxfer.sctp.receiving import Receiving
+from p2pxfer.sctp.reconfig import Reconfiguration
+from p2pxfer.sctp.sending import Sending, Statistics, Transmit
+from p2pxfer.sctp.wire import HEADER, Wire
+
+__all__ = ["Association", "Config", "State", "Statistics", "Transmit"]
+
+MASK: Final = 0xFFFFFFFF
+OWN_ACK_DELAY: Final = 0.025  # seconds that this project's receivers may wait with a SACK
+PEER_ACK_DELAY: Final = 0.2  # what others may wait (RFC 9260 section 6.2)
+OUR_DELAY: Final = 0.02  # what this end waits, well below either
+GUARD: Final = 5  # timeouts until a shutdown is given up (RFC 9260 section 9.2, T5)
+CONTROL: Final = 256  # packets of control that may wait to leave
+
+
+class State(Enum):
+    """States of RFC 9260 section 4."""
+
+    CLOSED = "closed"
+    COOKIE_WAIT = "cookie wait"
+    COOKIE_ECHOED = "cookie echoed"
+    ESTABLISHED = "established"
+    SHUTDOWN_PENDING = "shutdown pending"
+    SHUTDOWN_SENT = "shutdown sent"
+    SHUTDOWN_RECEIVED = "shutdown received"
+    SHUTDOWN_ACK_SENT = "shutdown ack sent"
+
+
+SENDS: Final = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_RECEIVED})
+RECEIVES: Final = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_SENT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What one end of an association is like.
+
+    Attributes:
+        port: of this end.
+        remote_port: of the peer.
+        max_message: bytes of the longest message that is taken.
+        receive_window: bytes that wait for a gap or for the application at most.
+        own_peer: the peer is this project too, and known to be.
+        packet_sizes: sizes of SCTP packets to try on the path, smallest first.
+        zero_checksum: offer to do without checksums, since DTLS has its own (RFC 9653).
+        streams: most streams in either direction.
+    """
+
+    port: int = 5000
+    remote_port: int = 5000
+    max_message: int = 1 << 20
+    receive_window: int = 16 << 20
+    own_peer: bool = False
+    packet_sizes: tuple[int, ...] = (1172,)
+    zero_checksum: bool = True
+    streams: int = 65535
+
+
+class Association:
+    """One end.
+
+    Args:
+        config: what this end is like.
+        controller: decides how much may be in flight, and how fast it leaves.
+        rng: draws tags, TSNs and the cookie's key; `random.SystemRandom` outside of tests.
+    """
+
+    __slots__ = (
+        "_config",
+        "_control",
+        "_controller",
+        "_events",
+        "_guard",
+        "_handshake",
+        "_inbound",
+        "_mtu",
+        "_outbound",
+        "_over",
+        "_peer",
+        "_probing",
+        "_receiving",
+        "_reconfiguration",
+        "_repeat_at",
+        "_resets",
+        "_rng",
+        "_sack_at",
+        "_sending",
+        "_state",
+        "_wire",
+    )
+
+    def __init__(self, config: Config, controller: Controller, *, rng: random.Random) -> None:
+        self._config = config
+        self._controller = controller
+        self._rng = rng
+        self._events: deque[Event] = deque()
+        self._control: deque[bytes] = deque()
+        self._handshake = Handshake(
+            rng,
+            rwnd=config.receive_window,
+            streams=config.streams,
+            zero_checksum=config.zero_checksum,
+        )
+        self._mtu = PathMtu(config.packet_sizes)
+        self._wire = Wire(config.port, config.remote_port, 0)
+        self._outbound = Outbound(self._wire)
+        self._receiving = Receiving(self, config, self._handshake.tag)
+        self._state = State.CLOSED
+        self._over = False
+        self._peer: Peer | None = None
+        self._inbound: Inbound | None = None
+        self._sending: Sending | None = None
+        self._probing: Probing | None = None
+        self._reconfiguration: Reconfiguration | None = None
+        self._resets: list[int] = []
+        self._sack_at: float | None = None
+        self._repeat_at: float | None = None  # T2-shutdown
+        self._guard: float | None = None  # T5-shutdown-guard
+
+    # what it is like
+
+    @property
+    def state(self) -> State:
+        """How far it is."""
+        return self._state
+
+    @property
+    def receives(self) -> bool:
+        """Whether DATA is taken."""
+        return self._state in RECEIVES
+
+    @property
+    def over(self) -> bool:
+        """Whether it ended, or never will begin."""
+        return self._over
+
+    @property
+    def used(self) -> bool:
+        """Whether DATA was exchanged."""
+        if self._sending is None or self._inbound is None or self._peer is None:
+            return False
+        return (
+            self._sending.board.next != self._handshake.tsn
+            or self._inbound.cumulative != self._peer.tsn - 1
+        )
+
+    @property
+    def handshake(self) -> Handshake:
+        """The handshake, for who reads packets."""
+        return self._handshake
+
+    @property
+    def inbound(self) -> Inbound | None:
+        """The peer's DATA, None before the association is established."""
+        return self._inbound
+
+    @property
+    def sending(self) -> Sending | None:
+        """This end's DATA, None before the association is established."""
+        return self._sending
+
+    @property
+    def probing(self) -> Probing | None:
+        """Probes of the packet size, None before the association is established."""
+        return self._probing
+
+    @property
+    def reconfiguration(self) -> Reconfiguration | None:
+        """Stream resets, None unless both ends have them."""
+        return self._reconfiguration
+
+    @property
+    def peer_tag(self) -> int | None:
+        """The tag that packets to the peer bear."""
+        peer = self._peer or self._handshake.peer
+        return peer.tag if peer is not None else None
+
+    @property
+    def srtt(self) -> float | None:
+        """Smoothed round-trip time in seconds."""
+        return self._sending.rtt.smoothed if self._sending is not None else None
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts, as of now."""
+        return self._sending.statistics if self._sending is not None else Statistics()
+
+    @property
+    def packet_size(self) -> int:
+        """Bytes of the packets that are sent now."""
+        return self._mtu.size
+
+    @property
+    def pending(self) -> int:
+        """Bytes of user data queued and not yet sent."""
+        return self._outbound.pending
+
+    def buffered(self, stream_id: int) -> int:
+        """The same of one stream."""
+        return self._outbound.buffered(stream_id)
+
+    # what its owner wants
+
+    def connect(self, now: float) -> None:
+        """Begin; does nothing once begun."""
+        if self._state is State.CLOSED and not self._over:
+            self._state = State.COOKIE_WAIT
+            self.reply(self._handshake.start(now))
+
+    def send(self, stream_id: int, ppid: int, data: bytes, *, unordered: bool = False) -> None:
+        """Queue a message; before the association is established too.
+
+        Raises:
+            ValueError: there is no such stream, the message is empty, or nothing more is sent.
+        """
+        limit = self._peer.outbound_streams if self._peer is not None else self._config.streams
+        if not 0 <= stream_id < limit:
+            raise ValueError(f"no stream {stream_id}")
+        if not data:
+            raise ValueError("a message has at least one byte")
+        if self._over or (self._peer is not None and self._state is not State.ESTABLISHED):
+            raise ValueError("the association sends no more")
+        self._outbound.push(stream_id, ppid, bytes(data), unordered=unordered)
+        if self._sending is not None:
+            self._sending.queued()
+
+    def reset_streams(self, ids: Sequence[int]) -> None:
+        """Begin streams again once what is queued on them was sent (RFC 6525)."""
+        if self._peer is None:
+            self._resets += ids
+        elif self._reconfiguration is not None:
+            self._reconfiguration.reset(ids)
+        else:
+            self._events.append(StreamsReset(tuple(ids), incoming=False))
+
+    def shutdown(self, now: float) -> None:
+        """End once everything queued has arrived (RFC 9260 section 9.2)."""
+        if self._state is State.ESTABLISHED:
+            self._state = State.SHUTDOWN_PENDING
+            self._advance(now)
+        elif self._state in (State.COOKIE_WAIT, State.COOKIE_ECHOED):
+            self.abort(now, "closed before it was established")
+
+    def abort(self, now: float, reason: str) -> None:  # noqa: ARG002  # a seam
+        """End at once (RFC 9260 section 9.1)."""
+        if self._over:
+            return
+        tag = self.peer_tag
+        if tag is not None:
+            self.reply(Reply(tag, Abort((user_abort(reason),))))
+        self.close(reason, clean=False)
+
+    def path_changed(self, now: float) -> None:
+        """Packets take another path now: measure anew."""
+        if self._sending is not None and self._probing is not None:
+            self._sending.path_changed(now)
+            self._probing.path_changed(now)
+
+    def next_event(self) -> Event | None:
+        """What happened, one thing at a time."""
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        if self._inbound is not None:
+            self._inbound.taken(event)
+        return event
+
+    # what comes
+
+    def receive(self, packets: Sequence[bytes], now: float) -> None:
+        """Take packets that were readable at ``now``; never raises."""
+        self._receiving.take(packets, now)
+        if self._sending is not None:
+            self._sending.settle(now)
+        self._advance(now)
+        inbound = self._inbound
+        if inbound is not None and inbound.unreported and self._sack_at is None:
+            self._sack_at = now + OUR_DELAY
+
+    def handle_timer(self, now: float) -> None:
+        """See what is due; `transmit` after it."""
+        reply = self._handshake.handle_timer(now)
+        if reply is not None:
+            self.reply(reply)
+        if self._handshake.failure is not None:
+            self.close(self._handshake.failure, clean=False)
+        if self._sack_at is not None and now >= self._sack_at and self._inbound is not None:
+            self._inbound.hurry = True
+        if self._sending is not None and self._probing is not None and self._state in SENDS:
+            self._sending.handle_timer(now)
+            self._probing.handle_timer(now)
+        if self._guard is not None and now >= self._guard:
+            self.abort(now, "the other side did not answer the shutdown")
+        if self._repeat_at is not None and now >= self._repeat_at:
+            self._end(now)
+
+    def deadline(self) -> float | None:
+        """When to call `handle_timer` and `transmit` again, in seconds; None: nothing waits."""
+        times = [self._handshake.deadline(), self._sack_at, self._repeat_at, self._guard]
+        if self._sending is not None and self._probing is not None and self._state in SENDS:
+            times.append(self._sending.deadline())
+            times.append(self._probing.deadline())
+        if self._reconfiguration is not None:
+            times.append(self._reconfiguration.deadline())
+        return min((at for at in times if at is not None), default=None)
+
+    # what leaves
+
+    def transmit(self, now: float) -> Transmit | None:
+        """What leaves next; None if nothing does now."""
+        inbound = self._inbound
+        if inbound is not None and (inbound.hurry or inbound.due) and self._state in RECEIVES:
+            self._sack(inbound)
+        if self._reconfiguration is not None and self._sending is not None:
+            tlvs = self._reconfiguration.transmit(now, self._sending.rtt.timeout)
+            while tlvs is not None:
+                self._control.append(self._wire.wrap(write_chunk(Reconfig(tlvs))))
+                tlvs = self._reconfiguration.transmit(now, self._sending.rtt.timeout)
+        if self._control:
+            packets = list(self._control)
+            self._control.clear()
+            return Transmit(packets)
+        if self._sending is None or self._probing is None or self._state not in SENDS:
+            return None
+        probe = self._probing.transmit(now)
+        if probe is not None:
+            return Transmit([probe], probe=True)
+        return self._sending.transmit(now)
+
+    def _sack(self, inbound: Inbound) -> None:
+        self._sack_at = None
+        self._control.append(self._wire.wrap(inbound.sack(self._mtu.size - HEADER)))
+
+    # what receiving.py reads
+
+    def put(self, packet: bytes) -> None:
+        """Let a packet leave; one too many is dropped, and the peer asks again."""
+        if len(self._control) < CONTROL:
+            self._control.append(packet)
+
+    def reply(self, reply: Reply) -> None:
+        """Let a chunk leave in a packet of its own.
+
+        INIT and COOKIE ECHO always bear a checksum (RFC 9653 section 5.2), and so does what may
+        meet an end that knows nothing yet.
+        """
+        wire = self._wire
+        if reply.tag != self.peer_tag or self._peer is None or isinstance(reply.chunk, Init):
+            wire = Wire(self._config.port, self._config.remote_port, reply.tag)
+        self.put(wire.wrap(write_chunk(reply.chunk)))
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Let a chunk leave to the peer that is known."""
+        self.put(self._wire.wrap(write_chunk(chunk)))
+
+    def sack_now(self, *, hurry: bool) -> None:
+        """Let a SACK leave that covers what came so far; ``hurry``: and another one after it."""
+        if self._inbound is not None and len(self._control) < CONTROL:
+            self._sack(self._inbound)
+            self._inbound.hurry = hurry
+
+    def data_came(self, now: float) -> None:
+        """DATA came while this end waits for SHUTDOWN ACK: say again (RFC 9260 section 9.2)."""
+        if self._state is State.SHUTDOWN_SENT:
+            self._end(now)
+
+    def agreed(self, now: float) -> None:
+        """The handshake got on: see whether it is done."""
+        handshake = self._handshake
+        if handshake.failure is not None:
+            self.close(handshake.failure, clean=False)
+        elif handshake.state is HandshakeState.COOKIE_ECHOED:
+            self._state = State.COOKIE_ECHOED
+        elif handshake.state is HandshakeState.DONE and handshake.peer is not self._peer:
+            assert handshake.peer is not None
+            self._establish(handshake.peer, now)
+
+    def _establish(self, peer: Peer, now: float) -> None:
+        """Begin to carry messages (RFC 9260 section 5.1)."""
+        config, handshake = self._config, self._handshake
+        known = self._peer is not None
+        self._peer = peer
+        zero = bool(peer.capabilities & Capability.ZERO_CHECKSUM)
+        self._wire = Wire(config.port, config.remote_port, peer.tag, zero=zero)
+        self._outbound.rewire(self._wire)
+        self._inbound = Inbound(
+            peer.tsn,
+            config.receive_window,
+            config.max_message,
+            peer.inbound_streams,
+            self._events,
+        )
+        ack_delay = OWN_ACK_DELAY if config.own_peer else PEER_ACK_DELAY
+        self._sending = Sending(
+            tsn=handshake.tsn,
+            rwnd=peer.rwnd,
+            wire=self._wire,
+            outbound=self._outbound,
+            controller=self._controller,
+            mtu=self._mtu,
+            ack_delay=ack_delay,
+            events=self._events,
+            now=now,
+        )
+        if self._outbound.pending:
+            self._sending.queued()
+        self._probing = Probing(self._mtu, self._sending.rtt, self._wire, self._rng)
+        if peer.capabilities & Capability.RECONFIGURATION:
+            self._reconfiguration = Reconfiguration(
+                self,
+                request=handshake.tsn,
+                expected=peer.tsn,
+                inbound=peer.inbound_streams,
+            )
+        self._controller.on_packet_size(self._mtu.size)
+        if known:
+            return
+        self._state = State.ESTABLISHED
+        self._events.append(
+            Established(peer.rwnd, peer.outbound_streams, peer.inbound_streams, peer.capabilities)
+        )
+        resets, self._resets = self._resets, []
+        if resets:
+            self.reset_streams(resets)
+
+    def violated(self, what: str) -> None:
+        """The peer broke the protocol."""
+        self.chunk(Abort((protocol_violation(what),)))
+        self.close(f"the other side broke the protocol: {what}", clean=False)
+
+    def close(self, reason: str, *, clean: bool) -> None:
+        """It is over."""
+        if self._over:
+            return
+        self._over = True
+        self._state = State.CLOSED
+        self._sack_at = self._repeat_at = self._guard = None
+        self._sending = self._probing = self._inbound = self._reconfiguration = None
+        self._handshake.stop()
+        self._outbound.clear()
+        self._events.append(Closed(reason, clean))
+
+    # the end (RFC 9260 section 9.2)
+
+    def _advance(self, now: float) -> None:
+        """Go on with a shutdown once everything has arrived."""
+        sending = self._sending
+        if sending is None or not sending.idle:
+            return
+        if self._state is State.SHUTDOWN_PENDING:
+            self._state = State.SHUTDOWN_SENT
+            self._guard = now + GUARD * max(sending.rtt.timeout, 1.0)
+            self._end(now)
+        elif self._state is State.SHUTDOWN_RECEIVED:
+            self._state = State.SHUTDOWN_ACK_SENT
+            self._guard = now + GUARD * max(sending.rtt.timeout, 1.0)
+            self._end(now)
+
+    def _end(self, now: float) -> None:
+        """Say that this end is done; again, until it is answered (T2-shutdown)."""
+        if self._sending is None or self._inbound is None:
+            return
+        self._repeat_at = now + self._sending.rtt.timeout
+        if self._state is State.SHUTDOWN_SENT:
+            self.chunk(Shutdown(self._inbound.cumulative & MASK))
+        elif self._state is State.SHUTDOWN_ACK_SENT:
+            self.chunk(ShutdownAck())
+
+    def peer_shuts_down(self, wire_tsn: int, now: float) -> None:
+        """SHUTDOWN came."""
+        if self._sending is None:
+            return
+        self._sending.acknowledged(wire_tsn)
+        if self._state in (State.ESTABLISHED, State.SHUTDOWN_PENDING):
+            self._state = State.SHUTDOWN_RECEIVED
+            self._sending.settle(now)
+            self._advance(now)
+        elif self._state is State.SHUTDOWN_SENT:
+            self._state = State.SHUTDOWN_ACK_SENT
+            self._end(now)
+        elif self._state is State.SHUTDOWN_ACK_SENT:
+            self._end(now)
+
+    def peer_acknowledges_shutdown(self) -> None:
+        """SHUTDOWN ACK came."""
+        if self._state in (State.SHUTDOWN_SENT, State.SHUTDOWN_ACK_SENT):
+            self.chunk(ShutdownComplete())
+            self.close("closed", clean=True)
+
+    def peer_is_done(self) -> None:
+        """SHUTDOWN COMPLETE came."""
+        if self._state is State.SHUTDOWN_ACK_SENT:
+            self.close("closed", clean=True)
+
+    # reconfig.Streams
+
+    def last_assigned(self) -> int:
+        """Wire TSN that was given out last."""
+        assert self._sending is not None
+        return (self._sending.board.next - 1) & MASK
+
+    def cumulative(self) -> int:
+        """Wire TSN up to which everything came."""
+        assert self._inbound is not None
+        return self._inbound.cumulative & MASK
+
+    def drained(self, stream_id: int) -> bool:
+        """Whether a stream has nothing queued without a TSN."""
+        return not self._outbound.buffered(stream_id)
+
+    def hold(self, ids: Sequence[int]) -> None:
+        """Begin no message of these streams."""
+        for stream_id in ids or self._outbound.streams():
+            self._outbound.hold(stream_id)
+
+    def release(self, ids: Sequence[int]) -> None:
+        """Go on with these streams as they were."""
+        self._release(ids, reset=False)
+
+    def reset_outgoing(self, ids: Sequence[int]) -> None:
+        """Go on with these streams from their first sequence number."""
+        self._release(ids, reset=True)
+
+    def _release(self, ids: Iterable[int], *, reset: bool) -> None:
+        for stream_id in ids or self._outbound.streams():
+            self._outbound.release(stream_id, reset=reset)
+
+    def reset_incoming(self, ids: Sequence[int]) -> None:
+        """Expect the first sequence number of these streams next."""
+        if self._inbound is not None:
+            self._inbound.reset(ids)
+
+    def tell(self, event: Event) -> None:
+        """Pass an event on."""
+        self._events.append(event)

@@ -1,0 +1,245 @@
+"""DATA on its way in: which TSNs came, what waits for a gap to close, and what to report.
+
+TSNs here are plain integers that never wrap. Memory is bounded: what is ahead of the sequence
+counts with what it costs to keep, and what exceeds the window is not taken, as if it had been
+lost. Messages are reassembly.py's.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from p2pxfer.sctp.events import Event, Message
+from p2pxfer.sctp.reassembly import BEGIN, COST, END, UNORDERED, Reassembly
+
+IMMEDIATE: Final = 8  # flag of a DATA chunk (RFC 7053)
+REACH: Final = 0xFFFF  # how far beyond the sequence a gap block can tell (RFC 9260 section 3.3.4)
+DUPLICATES: Final = 16  # reported at most in one SACK
+MASK: Final = 0xFFFFFFFF
+EVERY: Final = 2  # packets with DATA that one SACK covers at most (RFC 9260 section 6.2)
+SACK: Final = struct.Struct(">BBHIIHH")
+SACK_TYPE: Final = 3
+
+
+class Inbound:
+    """What came of the peer's DATA.
+
+    Attributes:
+        cumulative: all TSNs up to this one came.
+        reassembly: where it goes.
+        unreported: packets with DATA since the last SACK was made.
+        hurry: the next SACK may not wait.
+    """
+
+    __slots__ = (
+        "_duplicates",
+        "_held",
+        "_held_size",
+        "_limit",
+        "_starts",
+        "_stops",
+        "_window",
+        "cumulative",
+        "hurry",
+        "reassembly",
+        "unreported",
+    )
+
+    def __init__(
+        self, initial: int, window: int, limit: int, streams: int, events: deque[Event]
+    ) -> None:
+        self.cumulative = initial - 1
+        self.reassembly = Reassembly(events, limit, streams)
+        self.unreported = 0
+        self.hurry = False
+        self._window = window
+        self._limit = limit
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+        self._held: dict[int, tuple[int, int, bytes]] = {}
+        self._held_size = 0
+        self._duplicates: list[int] = []
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is ahead of the sequence."""
+        return not self._starts
+
+    @property
+    def due(self) -> bool:
+        """Whether as much came as one SACK covers."""
+        return self.unreported >= EVERY
+
+    @property
+    def refused(self) -> int | None:
+        """A stream that was used and does not exist; None if there was none."""
+        return self.reassembly.refused
+
+    @refused.setter
+    def refused(self, stream_id: int | None) -> None:
+        self.reassembly.refused = stream_id
+
+    def taken(self, event: Event) -> None:
+        """An event went to the application: what it holds counts no more."""
+        if isinstance(event, Message):
+            self.reassembly.waiting -= len(event.data) + COST
+
+    def reset(self, ids: Sequence[int]) -> None:
+        """Streams begin again; no ids: all of them."""
+        if not ids:
+            self.reassembly.reset(None)
+        for stream_id in ids:
+            self.reassembly.reset(stream_id)
+
+    @property
+    def used(self) -> int:
+        """Bytes of the window that are in use."""
+        reassembly = self.reassembly
+        return self._held_size + reassembly.size + reassembly.kept + reassembly.waiting
+
+    @property
+    def open(self) -> bool:
+        """Whether what is in sequence can be taken; a message that is begun always ends."""
+        return self.used < self._window + self._limit
+
+    def data(self, flags: int, wire_tsn: int, where: int, payload: bytes) -> None:
+        """Take one DATA chunk.
+
+        Raises:
+            Violation: it contradicts what came before.
+        """
+        ahead = (wire_tsn - self.cumulative) & MASK
+        if flags & IMMEDIATE:
+            self.hurry = True
+        if ahead == 1:
+            if not self.open:
+                self.hurry = True
+                return
+            self.cumulative += 1
+            self.reassembly.take(flags, where, payload)
+            if self._starts:
+                self.hurry = True
+                self._close()
+            return
+        self.hurry = True
+        if ahead == 0 or ahead > MASK >> 1:
+            self._duplicate(wire_tsn)
+            return
+        tsn = self.cumulative + ahead
+        cost = len(payload) + COST
+        if ahead > REACH or self.used + cost > self._window:
+            return
+        if not self._add(tsn):
+            self._duplicate(wire_tsn)
+            return
+        if flags & BEGIN and flags & END and (flags & UNORDERED or self.reassembly.due(where)):
+            self.reassembly.whole(flags, where, payload)
+            return
+        self._held[tsn] = (flags, where, payload)
+        self._held_size += cost
+
+    def _duplicate(self, wire_tsn: int) -> None:
+        if len(self._duplicates) < DUPLICATES:
+            self._duplicates.append(wire_tsn)
+
+    def _add(self, tsn: int) -> bool:
+        """Note a TSN beyond the sequence; False if it came before."""
+        starts, stops = self._starts, self._stops
+        at = bisect_right(starts, tsn) - 1
+        if at >= 0:
+            stop = stops[at]
+            if tsn < stop:
+                return False
+            if tsn == stop:
+                if at + 1 < len(starts) and starts[at + 1] == tsn + 1:
+                    stops[at] = stops.pop(at + 1)
+                    del starts[at + 1]
+                else:
+                    stops[at] = tsn + 1
+                return True
+        at += 1
+        if at < len(starts) and starts[at] == tsn + 1:
+            starts[at] = tsn
+        else:
+            starts.insert(at, tsn)
+            stops.insert(at, tsn + 1)
+        return True
+
+    def _close(self) -> None:
+        """Hand over what follows the sequence without a gap now."""
+        starts, stops = self._starts, self._stops
+        if starts[0] != self.cumulative + 1:
+            return
+        held, take = self._held, self.reassembly.take
+        first, stop = starts.pop(0), stops.pop(0)
+        self.cumulative = stop - 1
+        for tsn in range(first, stop):
+            chunk = held.pop(tsn, None)
+            if chunk is not None:
+                self._held_size -= len(chunk[2]) + COST
+                take(*chunk)
+
+    def forward(self, wire_tsn: int, streams: tuple[tuple[int, int], ...]) -> None:
+        """The peer gives up everything up to a TSN (RFC 3758 section 3.6).
+
+        Raises:
+            Violation: what remains contradicts it.
+        """
+        self.hurry = True
+        ahead = (wire_tsn - self.cumulative) & MASK
+        if ahead == 0 or ahead > REACH:
+            return
+        target = self.cumulative + ahead
+        starts, stops = self._starts, self._stops
+        for tsn in range(self.cumulative + 1, target + 1):
+            self._give_up(tsn)
+        self.reassembly.abandon()
+        self.cumulative = target
+        while starts and stops[0] <= target + 1:
+            del starts[0], stops[0]
+        if starts and starts[0] <= target:
+            starts[0] = target + 1
+        for stream_id, ssn in streams:
+            self.reassembly.skip(stream_id, ssn)
+        if starts:
+            self._close()
+
+    def _give_up(self, tsn: int) -> None:
+        """Let go of a chunk that will not become in sequence, unless it is whole by itself."""
+        chunk = self._held.pop(tsn, None)
+        if chunk is None:
+            return
+        flags, where, payload = chunk
+        self._held_size -= len(payload) + COST
+        if flags & BEGIN and flags & END:
+            self.reassembly.whole(flags, where, payload)
+
+    def sack(self, largest: int) -> bytes:
+        """The chunk that reports what came (RFC 9260 section 3.3.4); forgets duplicates.
+
+        Args:
+            largest: bytes that it may have.
+        """
+        cumulative = self.cumulative
+        duplicates = self._duplicates
+        window = max(0, self._window - self.used)
+        self.unreported = 0
+        self.hurry = False
+        if not self._starts and not duplicates:
+            return SACK.pack(SACK_TYPE, 0, SACK.size, cumulative & MASK, window, 0, 0)
+        blocks = (largest - SACK.size - 4 * len(duplicates)) // 4
+        ends: list[int] = []
+        for start, stop in zip(self._starts[:blocks], self._stops, strict=False):
+            ends.append(start - cumulative)
+            ends.append(stop - 1 - cumulative)
+        count = len(ends) // 2
+        length = SACK.size + 4 * (count + len(duplicates))
+        chunk = SACK.pack(
+            SACK_TYPE, 0, length, cumulative & MASK, window, count, len(duplicates)
+        ) + struct.pack(f">{2 * count}H{len(duplicates)}I", *ends, *duplicates)
+        duplicates.clear()
+        return chunk

@@ -1,0 +1,70 @@
+"""Probes of the path's packet size: HEARTBEAT filled up with PAD (RFC 8899 section 6.2, RFC 4820).
+
+Which size to try and what to make of the outcome is mtu.py's; here is one probe at a time and its
+timer.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from p2pxfer.sctp.chunks import Heartbeat, Pad, write_chunk
+from p2pxfer.sctp.mtu import PathMtu
+from p2pxfer.sctp.rtt import RoundTrip
+from p2pxfer.sctp.wire import HEADER, Wire
+
+INFO: Final = 16  # bytes that the peer returns, drawn at random
+PATIENCE: Final = 2  # timeouts until a probe counts as lost (RFC 8899 section 5.1.1)
+
+
+class Probing:
+    """The probe that is under way."""
+
+    __slots__ = ("_due", "_info", "_mtu", "_rng", "_rtt", "_size", "_wire")
+
+    def __init__(self, mtu: PathMtu, rtt: RoundTrip, wire: Wire, rng: random.Random) -> None:
+        self._mtu = mtu
+        self._rtt = rtt
+        self._wire = wire
+        self._rng = rng
+        self._info: bytes | None = None
+        self._size = 0
+        self._due = 0.0
+
+    def transmit(self, now: float) -> bytes | None:
+        """A packet of the length to try, if there is one to try now."""
+        if self._info is not None:
+            return None
+        size = self._mtu.probe(now)
+        if size is None:
+            return None
+        self._info = self._rng.randbytes(INFO)
+        self._size = size
+        self._due = now + PATIENCE * self._rtt.timeout
+        body = write_chunk(Heartbeat(self._info))
+        rest = size - HEADER - len(body)
+        if rest:
+            body += write_chunk(Pad(rest))
+        return self._wire.wrap(body)
+
+    def acknowledged(self, info: bytes, now: float) -> None:
+        """HEARTBEAT ACK came."""
+        if info == self._info:
+            self._info = None
+            self._mtu.on_probe_acked(self._size, now)
+
+    def deadline(self) -> float | None:
+        """When `handle_timer` or `transmit` is due."""
+        return self._mtu.deadline() if self._info is None else self._due
+
+    def handle_timer(self, now: float) -> None:
+        """See whether the probe is lost."""
+        if self._info is not None and now >= self._due:
+            self._info = None
+            self._mtu.on_probe_lost(self._size, now)
+
+    def path_changed(self, now: float) -> None:
+        """What is under way says nothing about the new path."""
+        self._info = None
+        self._mtu.on_path_change(now)

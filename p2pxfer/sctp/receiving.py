@@ -1,0 +1,374 @@
+"""Packets on their way in: who may say what, and a fast path for single DATA and SACK chunks.
+
+Most packets bear one DATA chunk that comes next in its sequence, or one SACK without gaps: both
+are read with one `unpack_from` and cost no call. Everything else goes chunk by chunk. What a chunk
+does is for inbound.py, sending.py, handshake.py and association.py; here are checksums, tags and
+structure (RFC 9260 sections 6.8, 8.4, 8.5).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from p2pxfer.sctp import causes
+from p2pxfer.sctp.chunks import (
+    Abort,
+    Chunk,
+    ChunkType,
+    CookieAck,
+    CookieEcho,
+    Error,
+    ForwardTsn,
+    Heartbeat,
+    HeartbeatAck,
+    Init,
+    InitAck,
+    Reconfig,
+    Shutdown,
+    ShutdownAck,
+    ShutdownComplete,
+    Unknown,
+    read_chunk,
+    write_chunk,
+)
+from p2pxfer.sctp.handshake import Reply
+from p2pxfer.sctp.inbound import EVERY
+from p2pxfer.sctp.parameters import Malformed
+from p2pxfer.sctp.reassembly import Violation
+from p2pxfer.sctp.wire import CHUNK, DATA_HEADER, FIELDS, HEADER, OVERHEAD, Wire
+
+if TYPE_CHECKING:
+    from p2pxfer.sctp.association import Association, Config
+
+MASK: Final = 0xFFFFFFFF
+HALF: Final = 0x80000000
+CHUNK_HEADER: Final = 4
+SACK_ALONE: Final = ChunkType.SACK << 24 | DATA_HEADER  # type, flags and length without any gap
+IMMEDIATE: Final = 8 << 16
+ANY_DATA: Final = 0xF_FFFF  # type 0, whatever flags and length
+PADDED: Final = 3  # most bytes of padding
+ALONE: Final = frozenset({ChunkType.INIT, ChunkType.INIT_ACK, ChunkType.SHUTDOWN_COMPLETE})
+_tail = struct.Struct(">HIIHH")  # a SACK's length and on to the number of duplicates
+_unpack = FIELDS.unpack_from
+
+
+class Receiving:
+    """Reads what comes for one association."""
+
+    __slots__ = ("_association", "_config", "_handlers", "_own", "_stopped", "_tag", "_wire")
+
+    def __init__(self, association: Association, config: Config, tag: int) -> None:
+        self._association = association
+        self._config = config
+        self._own = config.own_peer
+        self._tag = tag
+        self._wire = Wire(config.remote_port, config.port, tag)
+        self._stopped = False
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            CookieAck: self._cookie_ack,
+            CookieEcho: self._cookie_echo,
+            Error: self._error,
+            ForwardTsn: self._forward,
+            Heartbeat: self._heartbeat,
+            HeartbeatAck: self._heartbeat_ack,
+            InitAck: self._init_ack,
+            Reconfig: self._reconfig,
+            Shutdown: self._shutdown,
+            ShutdownAck: self._shutdown_ack,
+            Unknown: self._unknown,
+        }
+
+    def take(self, packets: Sequence[bytes], now: float) -> None:
+        """Read a batch."""
+        try:
+            at = 0
+            while at < len(packets):
+                at = self._fast(packets, at)
+                if at < len(packets):
+                    self._packet(packets[at], now)
+                    at += 1
+        except Violation as violation:
+            self._association.violated(str(violation))
+
+    def _fast(self, packets: Sequence[bytes], start: int) -> int:  # noqa: C901, PLR0912, PLR0915  # calls cost more than all else
+        """Take DATA in sequence and plain SACKs; returns where something else begins."""
+        inbound, sending = self._association.inbound, self._association.sending
+        if inbound is None or sending is None or not self._association.receives:
+            return start
+        reassembly = inbound.reassembly
+        parts = reassembly.parts
+        append = parts.append
+        number, zero, valid = self._wire.number, self._config.zero_checksum, self._wire.valid
+        expected = (inbound.cumulative + 1) & MASK if inbound.whole and inbound.open else -1
+        where = reassembly.where if parts else -1
+        count = size = 0
+        sack = -1
+        rwnd = 0
+        at = start
+        try:
+            for packet in packets[start:] if start else packets:
+                if len(packet) < OVERHEAD:
+                    break
+                head, check, kind, tsn, place = _unpack(packet)
+                if head != number or not ((zero and not check) or valid(packet, check)):
+                    break
+                if tsn == expected and place == where and kind == len(packet) - HEADER:
+                    append(packet[OVERHEAD:])
+                    size += kind
+                elif kind == SACK_ALONE and not place & MASK and len(packet) == OVERHEAD:
+                    if sack < 0 or (tsn - sack) & MASK < HALF:
+                        sack = tsn
+                        rwnd = place >> 32
+                    at += 1
+                    continue
+                elif tsn == expected and kind <= ANY_DATA:
+                    length = kind & 0xFFFF
+                    if length <= DATA_HEADER or (length + PADDED) & ~PADDED != len(packet) - HEADER:
+                        break
+                    if kind & IMMEDIATE:
+                        inbound.hurry = True
+                    reassembly.size += size
+                    size = 0
+                    # counted first: if it raises, the association is over
+                    reassembly.take(kind >> 16 & 7, place, packet[OVERHEAD : HEADER + length])
+                    where = reassembly.where if parts else -1
+                else:
+                    break
+                expected = (expected + 1) & MASK
+                count += 1
+                at += 1
+        finally:
+            reassembly.size += size
+            if count:
+                self._advance(count)
+        if reassembly.size > self._config.max_message + (len(parts) + 1) * DATA_HEADER:
+            raise Violation("a message is longer than was announced")
+        if sack >= 0 and not sending.report(sack, rwnd):
+            raise Violation("a SACK acknowledges what was never sent")
+        return at
+
+    def _advance(self, count: int) -> None:
+        """So many packets with one chunk each came in sequence: SACK as the peer needs it."""
+        inbound = self._association.inbound
+        assert inbound is not None
+        if not self._own:
+            # one for two packets, as the rates of other stacks depend on it
+            step = EVERY - inbound.unreported
+            while count >= step:
+                inbound.cumulative += step
+                count -= step
+                step = EVERY
+                self._association.sack_now(hurry=inbound.hurry and count > 0)
+        inbound.cumulative += count
+        inbound.unreported += count
+
+    # packet by packet
+
+    def _packet(self, packet: bytes, now: float) -> None:
+        """Take any packet."""
+        if len(packet) < HEADER + CHUNK_HEADER or len(packet) & 3:
+            return
+        begin = int.from_bytes(packet[:8], "big")
+        check = int.from_bytes(packet[8:HEADER], "big")
+        kind = packet[HEADER]
+        if begin != self._wire.number:
+            self._stranger(packet, now)
+            return
+        if kind == ChunkType.INIT:
+            return  # with a tag other than zero (RFC 9260 section 8.5.1)
+        if not (check == 0 and self._config.zero_checksum) and not self._wire.valid(packet, check):
+            return
+        self._stopped = False
+        try:
+            self._chunks(packet, now)
+        except Malformed:
+            return
+
+    def _chunks(self, packet: bytes, now: float) -> None:
+        end = len(packet)
+        at = HEADER
+        data = False
+        while at < end and not self._stopped:
+            kind, flags = packet[at], packet[at + 1]
+            length = packet[at + 2] << 8 | packet[at + 3]
+            if length < CHUNK_HEADER or at + length > end:
+                raise Malformed("the length of a chunk is wrong")
+            if kind == ChunkType.DATA:
+                data = self._data(packet, at, flags, length) or data
+            elif kind == ChunkType.SACK:
+                self._sack(packet, at, length)
+            elif kind in ALONE and (at > HEADER or at + length + PADDED < end):
+                raise Malformed("a chunk that must travel alone")
+            else:
+                chunk = read_chunk(kind, flags, packet[at + CHUNK_HEADER : at + length])
+                self._dispatch(chunk, now)
+            at += (length + PADDED) & ~PADDED
+        if data:
+            self._counted(now)
+
+    def _counted(self, now: float) -> None:
+        """A packet with DATA was read."""
+        inbound = self._association.inbound
+        if inbound is None:
+            return
+        inbound.unreported += 1
+        if inbound.refused is not None:
+            self._association.chunk(Error((causes.invalid_stream(inbound.refused),)))
+            inbound.refused = None
+        if not self._own and (inbound.hurry or inbound.unreported >= EVERY):
+            self._association.sack_now(hurry=False)
+        self._association.data_came(now)
+
+    def _data(self, packet: bytes, at: int, flags: int, length: int) -> bool:
+        association = self._association
+        inbound = association.inbound
+        if length < DATA_HEADER:
+            raise Malformed("DATA is too short")
+        if inbound is None or not association.receives:
+            return False
+        _, tsn, place = CHUNK.unpack_from(packet, at)
+        if length == DATA_HEADER:  # RFC 9260 section 6.2
+            association.chunk(Abort((causes.no_user_data(tsn),)))
+            association.close("the other side sent DATA without data", clean=False)
+            self._stopped = True
+            return False
+        inbound.data(flags, tsn, place, packet[at + DATA_HEADER : at + length])
+        return True
+
+    def _sack(self, packet: bytes, at: int, length: int) -> None:
+        if length < DATA_HEADER:
+            raise Malformed("SACK is too short")
+        _, cumulative, rwnd, gaps, duplicates = _tail.unpack_from(packet, at + 2)
+        if length != DATA_HEADER + 4 * (gaps + duplicates):
+            raise Malformed("SACK has the wrong length")
+        sending = self._association.sending
+        if sending is None:
+            return
+        ends = struct.unpack_from(f">{2 * gaps}H", packet, at + DATA_HEADER)
+        blocks = list(zip(ends[::2], ends[1::2], strict=True))
+        if not sending.report(cumulative, rwnd, blocks, duplicates):
+            raise Violation("a SACK acknowledges what was never sent")
+
+    def _stranger(self, packet: bytes, now: float) -> None:
+        """A packet whose ports or tag are not what DATA bears (RFC 9260 section 8.5.1)."""
+        if packet[:4] != self._wire.begin[:4]:
+            return
+        tag = int.from_bytes(packet[4:8], "big")
+        check = int.from_bytes(packet[8:HEADER], "big")
+        wire = Wire(self._config.remote_port, self._config.port, tag)
+        zero = check == 0 and self._config.zero_checksum and packet[HEADER] != ChunkType.INIT
+        if not zero and not wire.valid(packet, check):
+            return
+        length = packet[HEADER + 2] << 8 | packet[HEADER + 3]
+        if length < CHUNK_HEADER or HEADER + length > len(packet):
+            return
+        try:
+            chunk = read_chunk(
+                packet[HEADER],
+                packet[HEADER + 1],
+                packet[HEADER + CHUNK_HEADER : HEADER + length],
+            )
+        except Malformed:
+            return
+        alone = len(packet) == HEADER + ((length + PADDED) & ~PADDED)
+        if isinstance(chunk, Init):
+            if tag == 0 and alone:
+                self._init(chunk, now)
+        elif (
+            tag == self._association.peer_tag
+            and isinstance(chunk, Abort | ShutdownComplete)
+            and chunk.reflected_tag
+        ):
+            self._end(chunk)
+
+    # chunk by chunk
+
+    def _dispatch(self, chunk: Chunk, now: float) -> None:
+        if isinstance(chunk, Abort | ShutdownComplete):
+            if not chunk.reflected_tag:
+                self._end(chunk)
+            return
+        handler = self._handlers.get(type(chunk))
+        if handler is not None:
+            handler(chunk, now)
+
+    def _end(self, chunk: Abort | ShutdownComplete) -> None:
+        self._stopped = True
+        if isinstance(chunk, Abort):
+            reason = causes.describe(chunk.causes)
+            text = "the other side aborted" + (f": {reason}" if reason else "")
+            self._association.close(text, clean=False)
+        else:
+            self._association.peer_is_done()
+
+    def _init(self, chunk: Init, now: float) -> None:
+        if self._association.over:
+            return
+        reply = self._association.handshake.init(chunk, now)
+        if reply is not None:
+            self._association.reply(reply)
+
+    def _init_ack(self, chunk: InitAck, now: float) -> None:
+        for reply in self._association.handshake.init_ack(chunk, now):
+            self._association.reply(reply)
+        self._association.agreed(now)
+
+    def _cookie_echo(self, chunk: CookieEcho, now: float) -> None:
+        association = self._association
+        if association.over:
+            return
+        replies = association.handshake.cookie_echo(
+            chunk.cookie, self._tag, now, used=association.used
+        )
+        association.agreed(now)
+        for reply in replies:
+            association.reply(reply)
+
+    def _cookie_ack(self, _chunk: CookieAck, now: float) -> None:
+        self._association.handshake.cookie_ack()
+        self._association.agreed(now)
+
+    def _error(self, chunk: Error, now: float) -> None:
+        if any(code == causes.CauseCode.STALE_COOKIE for code, _ in chunk.causes):
+            reply = self._association.handshake.stale(now)
+            if reply is not None:
+                self._association.reply(reply)
+            self._association.agreed(now)
+
+    def _heartbeat(self, chunk: Heartbeat, _now: float) -> None:
+        if self._association.peer_tag is not None:
+            self._association.chunk(HeartbeatAck(chunk.info))
+
+    def _heartbeat_ack(self, chunk: HeartbeatAck, now: float) -> None:
+        if self._association.probing is not None:
+            self._association.probing.acknowledged(chunk.info, now)
+
+    def _forward(self, chunk: ForwardTsn, _now: float) -> None:
+        inbound = self._association.inbound
+        if inbound is not None and self._association.receives:
+            inbound.forward(chunk.cumulative_tsn, chunk.streams)
+
+    def _reconfig(self, chunk: Reconfig, _now: float) -> None:
+        if self._association.reconfiguration is not None:
+            self._association.reconfiguration.receive(chunk.parameters)
+
+    def _shutdown(self, chunk: Shutdown, now: float) -> None:
+        self._association.peer_shuts_down(chunk.cumulative_tsn, now)
+
+    def _shutdown_ack(self, _chunk: ShutdownAck, _now: float) -> None:
+        association = self._association
+        if association.inbound is None and association.peer_tag is None:
+            # ours of an older association (RFC 9260 section 8.5.1 E)
+            association.reply(Reply(self._tag, ShutdownComplete(reflected_tag=True)))
+        else:
+            association.peer_acknowledges_shutdown()
+
+    def _unknown(self, chunk: Unknown, _now: float) -> None:
+        """RFC 9260 section 3.2: the two upper bits of a type say what to do with it."""
+        if chunk.reports and self._association.peer_tag is not None:
+            cause = causes.unrecognized_chunk(write_chunk(chunk)[:64])
+            self._association.chunk(Error((cause,)))
+        if chunk.stops:
+            self._stopped = True
