@@ -1,8 +1,27 @@
-"""What every test has: a home of its own, so that none leaves traces in the user's."""
+"""What every test has: a home of its own, so that none leaves traces in the user's.
+
+No test asks how fast the machine is: hypothesis has no deadlines, and a wait that fails a test is
+long enough for a machine with ten times the load. Speeds are for ``scripts/bench``.
+"""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any")
+
+
+def pytest_configure():
+    """Commands are to hear Ctrl-C, also where a shell has started the tests in the background."""
+    for name in ("SIGINT", "SIGQUIT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pyte
 import pytest
 
 STAND_IN = Path(__file__).parent / "stand_in.py"
-PATIENCE = 15.0  # seconds until a screen that does not come fails the test
+PATIENCE = 120.0  # seconds until a screen that does not come fails the test
 
 
 class Watched:

@@ -38,7 +38,7 @@ def clean(tmp_path, *arguments):
         text=True,
         env=environment(tmp_path),
         stdin=subprocess.DEVNULL,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     return ended.returncode, ended.stdout + ended.stderr
@@ -106,7 +106,7 @@ def test_at_a_terminal_it_asks(tmp_path, unfinished, answer, removed):
     """Only a yes removes."""
     temporary, journal = unfinished(3)
     journal.close()
-    child = pexpect.spawn(COMMAND[0], [*COMMAND[1:]], env=environment(tmp_path), timeout=30)
+    child = pexpect.spawn(COMMAND[0], [*COMMAND[1:]], env=environment(tmp_path), timeout=120)
     child.expect_exact("stays. [y/N] ")
     child.send(answer)
     child.expect(pexpect.EOF)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -76,7 +75,7 @@ def test_a_signal_lets_the_work_tidy_up_and_is_130(told, number):
     async def work() -> None:
         os.kill(os.getpid(), number)
         try:
-            await asyncio.sleep(10)
+            await asyncio.sleep(600)
         finally:
             tidied.append(True)
 
@@ -97,9 +96,11 @@ def test_a_worker_that_never_returns_holds_nobody(told):
         asyncio.get_running_loop().run_in_executor(None, release.wait)
         await asyncio.sleep(0)
 
-    began = time.monotonic()
+    late = threading.Timer(30, release.set)
+    late.start()
     assert run(told, work) is ExitCode.DONE
-    assert time.monotonic() - began < 2
+    assert not release.is_set()
+    late.cancel()
     release.set()
 
 
@@ -114,12 +115,12 @@ from p2pxfer.cli.screen import Screen
 async def work():
     try:
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     finally:
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
 sys.exit(run(Quiet(Screen(sys.stderr), Scene(sending=True)), work))
 """
-    done = subprocess.run([sys.executable, "-c", script], timeout=20, check=False, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", script], timeout=120, check=False, cwd=tmp_path)
     assert done.returncode == 130

@@ -55,14 +55,14 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
 def refused(*arguments: str) -> tuple[int, str]:
     """Exit code and what was said of a start that fails."""
     ended = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.stdout == ""
     return ended.returncode, ended.stderr
 
 
 def config(url: str, context: ssl.SSLContext | None = None) -> dict:
-    with urllib.request.urlopen(f"{url}/v1/config", context=context, timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/v1/config", context=context, timeout=120) as answer:
         return json.load(answer)
 
 
@@ -112,7 +112,7 @@ def test_it_serves_until_it_is_told_to_end(number):
             ],
         }
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=120)
         assert (process.returncode, out, err) == (0, "", "")
 
 

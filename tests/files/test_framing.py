@@ -26,7 +26,7 @@ def test_marks_everywhere_end_soon():
     one = b"\xf1p2x" + (MAX_BODY).to_bytes(4, "big")
     began = time.process_time()
     assert list(decoded(one * (32 * 1024 * 1024 // len(one)))) == []
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 4  # a hundred times what it takes
 
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=100)), max_size=8), st.data())

@@ -33,7 +33,7 @@ def git(root, *arguments):
         "GIT_CONFIG_NOSYSTEM": "1",
     }
     done = subprocess.run(
-        ["git", *arguments], cwd=root, env=env, capture_output=True, check=True, timeout=20
+        ["git", *arguments], cwd=root, env=env, capture_output=True, check=True, timeout=120
     )
     return done.stdout
 
@@ -143,7 +143,7 @@ def test_windows_line_ends_and_byte_order_marks():
 def test_many_stars_take_no_time():
     """Whoever wrote the .gitignore of what is sent can't keep this process busy."""
     patterns = Patterns([b"a*" * 100 + b"b", b"[a]*?*" * 50 + b"b", b"*" * 200 + b"b"])
-    started = time.monotonic()
+    began = time.process_time()
     assert patterns.excludes(b"a" * 255, folder=False) is None
     assert patterns.excludes(b"a" * 254 + b"b", folder=False)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - began < 2  # a hundred times what it takes

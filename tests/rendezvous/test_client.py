@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -23,6 +22,7 @@ from p2pxfer.rendezvous.messages import MAX_BODY, WINDOW_MESSAGES
 from p2pxfer.rendezvous.server.limits import Limits, Rate
 
 NAME = bytes(range(32))
+PATIENCE = 60.0  # seconds until a test is called hung
 
 
 @contextlib.asynccontextmanager
@@ -41,7 +41,7 @@ async def meeting(
 
 
 async def mails(room: Room, count: int) -> list[bytes]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         return [await room.receive() for _ in range(count)]
 
 
@@ -86,11 +86,9 @@ async def test_a_code_is_there_after_one_connection_and_one_answer(serve, wire):
     server = await serve()
     line = await wire(server.port)
     async with RendezvousClient(f"127.0.0.1:{line.port}") as client:
-        began = time.perf_counter()
-        room = await client.allocate(120)
-        assert time.perf_counter() - began < 0.25
+        room = await client.allocate(600)
         assert line.connections == 1
-        assert 118 < room.expires_in <= 120
+        assert 500 < room.expires_in <= 600
         assert 1 <= room.nameplate <= 99
 
 
@@ -118,7 +116,7 @@ async def test_the_next_run_gets_a_room_whose_last_one_was_killed(serve):
             await client.open(NAME)
         await killed._session.close()  # a process that dies says no goodbye
         ghost._living.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 with contextlib.suppress(RoomFull):
                     fresh = await client.open(NAME)
@@ -137,7 +135,7 @@ async def test_a_third_side_is_refused_and_both_others_are_told(serve):
     async with meeting(server.port, on_state=told.put_nowait) as (_, two, here, there):
         with pytest.raises(RoomFull, match=f"two sides are in room {here.nameplate} already"):
             await two.join(here.nameplate)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert [await told.get(), await told.get()] == ["crowded", "crowded"]
         assert (here.crowded, there.crowded) == (1, 1)
         await here.send(b"still here")
@@ -218,7 +216,7 @@ async def test_a_cut_connection_costs_nothing(serve, wire):
                 await asyncio.sleep(0.08)
                 line.cut()
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(talk(here, got[0]), talk(there, got[1]), cut())
         assert got == [[b"%d" % number for number in range(count)]] * 2
         assert "reconnecting" in states
@@ -258,7 +256,7 @@ async def test_a_restarted_server_has_lost_the_room_and_the_error_says_so(serve)
         await serve(server.port)
         for room in (here, there):
             with pytest.raises(RoomRefused, match=r"has lost room \d+: it was restarted"):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     await room.receive()
 
 
@@ -283,9 +281,8 @@ async def test_closing_without_a_connection_does_not_hang(serve, wire):
     line = await wire(server.port)
     async with meeting(line.port, server.port) as (_, _, here, _):
         await line.down()
-        began = time.perf_counter()
-        await here.close()
-        assert time.perf_counter() - began < 4
+        async with asyncio.timeout(20):  # its patience for the line is a minute
+            await here.close()
 
 
 async def test_leaving_the_client_leaves_its_rooms(serve):
@@ -296,7 +293,7 @@ async def test_leaving_the_client_leaves_its_rooms(serve):
             here = await leaving.allocate()
             there = await staying.join(here.nameplate)
         with pytest.raises(PeerGone):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await there.receive()
 
 

@@ -15,6 +15,7 @@ from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.client import RendezvousClient, Room
 from p2pxfer.rendezvous.messages import Crowded, Ended, Mail, Reason, Taken, Welcome
 
+PATIENCE = 60.0  # seconds until a test is called hung
 Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
 Hostile = Callable[..., Awaitable[RendezvousClient]]
 
@@ -38,7 +39,7 @@ async def hostile() -> AsyncIterator[Hostile]:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         client = RendezvousClient(
-            f"127.0.0.1:{runner.addresses[0][1]}", **({"deadline": 1.0} | options)
+            f"127.0.0.1:{runner.addresses[0][1]}", **({"deadline": PATIENCE} | options)
         )
         await client.__aenter__()
         left.extend((runner.cleanup, lambda: client.__aexit__(None, None, None)))
@@ -124,7 +125,7 @@ async def test_a_room_ends_when_the_server_breaks_the_protocol(hostile, said):
     """Mail left out, taken before it was sent, floods, nonsense: whoever waits hears of it."""
     client = await hostile(saying(WELCOME, *said))
     room = await client.allocate()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await room._living
     with pytest.raises(RendezvousMisbehaved):
         await to_the_end(room)
@@ -142,12 +143,12 @@ async def test_a_server_that_stops_answering_is_left(hostile):
 
     async def stall(socket: web.WebSocketResponse) -> None:
         await socket.send_bytes(wire.encode(WELCOME))
-        await asyncio.sleep(60)  # reads nothing, so it answers no ping either
+        await asyncio.sleep(600)  # reads nothing, so it answers no ping either
 
     client = await hostile(stall, heartbeat=0.2, patience=0.6, deadline=0.3)
     room = await client.allocate()
     with pytest.raises(RendezvousUnreachable):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await room.receive()
 
 
@@ -164,7 +165,7 @@ async def test_a_server_that_welcomes_and_drops_for_ever_is_given_up(hostile):
     client = await hostile(drop, patience=1.5)
     room = await client.allocate()
     with pytest.raises(RendezvousUnreachable, match="keeps breaking"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await room.receive()
     assert 2 <= visits < 10
 
@@ -190,7 +191,7 @@ async def test_coming_back_is_checked_as_well(hostile, answer, error):
     client = await hostile(behave)
     room = await client.allocate()
     with pytest.raises(error):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await room.receive()
 
 
@@ -209,7 +210,8 @@ async def answering() -> AsyncIterator[Callable[[bytes], Awaitable[RendezvousCli
 
         servers.append(await asyncio.start_server(accept, "127.0.0.1", 0))
         port = servers[-1].sockets[0].getsockname()[1]
-        clients.append(await RendezvousClient(f"127.0.0.1:{port}", deadline=0.5).__aenter__())
+        deadline = PATIENCE if answer else 0.5
+        clients.append(await RendezvousClient(f"127.0.0.1:{port}", deadline=deadline).__aenter__())
         return clients[-1]
 
     yield answering

@@ -18,7 +18,7 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 from p2pxfer.rendezvous import interfaces, lan
 from p2pxfer.rendezvous.interfaces import Place
 
-PATIENCE = 20.0  # seconds until a test is called hung
+PATIENCE = 120.0  # seconds until a test is called hung
 CLONE_NEWNET = 0x40000000
 CABLE = (
     "link add d0 type veth peer name d1",

@@ -25,7 +25,7 @@ from p2pxfer.transfer import liveness
 from tests.session.ends import PATIENCE, MemoryLink, Peer, channels, paired
 
 NOWHERE = Network(rendezvous="127.0.0.1:1")
-SETTLING = 2.0  # seconds that threads and sockets may take to end
+SETTLING = 30.0  # seconds that threads and sockets may take to end
 
 
 class Events:

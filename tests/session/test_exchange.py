@@ -22,7 +22,7 @@ from tests.session.ends import BIG, HELLO, MemoryLink, Peer, channels, receipt
 
 MIB = 1 << 20
 EMPTY = TransferRoot().digest()
-GIVE_UP = 5.0
+GIVE_UP = 60.0
 
 
 class Meadow:

