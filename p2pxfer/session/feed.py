@@ -11,8 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.hashing import FileRoot, block_digest, is_zero, zero_digest
@@ -26,8 +25,7 @@ BATCH_SMALL: Final = 128  # files
 BARE: Final = 64  # bytes charged for a piece without content, so that these are bounded too
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A file was opened; its values as of then. ``size`` is -1 for a stream."""
 
     number: int
@@ -36,8 +34,7 @@ class Opened:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """One block. ``data`` is empty for a block of zeros. ``last`` matters for streams only."""
 
     number: int
@@ -48,8 +45,7 @@ class Content:
     last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(NamedTuple):
     """No more of this file: its root, or why it failed."""
 
     number: int
@@ -60,8 +56,7 @@ class Closed:
 Piece = Opened | Content | Closed
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A file to be read. ``source`` is its path on this machine."""
 
     number: int

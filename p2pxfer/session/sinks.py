@@ -8,8 +8,7 @@ event loop, no machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from p2pxfer.errors import IntegrityError, LocalFileError
 from p2pxfer.files.admission import ExistingPolicy
@@ -23,23 +22,20 @@ Payload = bytes | memoryview
 MAX_TEXT: Final = 1024 * 1024  # bytes of a text that is shown
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """A block with its payload."""
 
     block: WriteBlock
     payload: list[Payload]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """A block is where it belongs."""
 
     block: WriteBlock
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An entry is in place, or failed for the reason given."""
 
     number: int

@@ -7,21 +7,20 @@ and no state here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2pxfer.manifest import Entry, Failure
 from p2pxfer.progress import Resumed, Stalled
 from p2pxfer.transfer.messages import Message, Offer, Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Put this message in the outbox, after everything put there before."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one entry ended, as both sides see it.
 
     ``size`` and ``root`` are of a file that arrived; 0 and empty for anything else.
@@ -67,16 +66,14 @@ class Walk:
     room: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
+class OpenFile(NamedTuple):
     """Open the next file. Answer: ``file_opened``, or ``file_closed`` with a failure."""
 
     number: int
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class SendBlock:
+class SendBlock(NamedTuple):
     """Read, hash, put Block and Data in the outbox. Answer: ``block_sent``, or ``file_closed``.
 
     More of these may come before the first is answered; answers go in order. Of a stream
@@ -86,14 +83,13 @@ class SendBlock:
     """
 
     number: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     offset: int
     length: int
     held: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CloseFile:
+class CloseFile(NamedTuple):
     """No more of this file is needed. Answer: ``file_closed``, dropping unanswered SendBlocks."""
 
     number: int
@@ -137,16 +133,14 @@ class Totals:
     skipped: int
 
 
-@dataclass(frozen=True, slots=True)
-class MakeEntry:
+class MakeEntry(NamedTuple):
     """Make a directory or symlink. Answer: ``entry_done`` or ``entry_failed``."""
 
     number: int
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class BeginFile:
+class BeginFile(NamedTuple):
     """Open the temporary of a file. ``size`` is -1 for a stream; values as of its opening."""
 
     number: int
@@ -156,8 +150,7 @@ class BeginFile:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class WriteBlock:
+class WriteBlock(NamedTuple):
     """Check the digest over the next ``payload`` bytes fed, and write. Answer: ``written``.
 
     ``payload`` is ``length``, or 0 for a block of zeros, whose digest is checked all the same. A
@@ -166,7 +159,7 @@ class WriteBlock:
     """
 
     number: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     offset: int
     length: int
     digest: bytes
@@ -179,15 +172,13 @@ class WriteBlock:
         return 0 if self.zero or self.kept else self.length
 
 
-@dataclass(frozen=True, slots=True)
-class DropData:
+class DropData(NamedTuple):
     """The next ``payload`` bytes fed are of a file that failed here: forget them."""
 
     payload: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndFile:
+class EndFile(NamedTuple):
     """A file is whole, or failed at the sender, begun or not.
 
     Answer: ``entry_done`` when it is in place (or its remains are gone, if ``failure``), or

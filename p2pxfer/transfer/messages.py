@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from p2pxfer.manifest import DIGEST_SIZE, Entry, Failure, TransferKind
 
@@ -141,16 +142,14 @@ class Want:
     skips: tuple[Skip, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(NamedTuple):
     """R->S: cumulative. ``size``: bytes of credit given; every entry below ``settled`` is done."""
 
     size: int
     settled: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileBegin:
+class FileBegin(NamedTuple):
     """S->R: content of a file follows; values as found when it was opened. -1: a stream."""
 
     number: int
@@ -159,12 +158,11 @@ class FileBegin:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """S->R: the next block; its bytes follow as `Data` unless it is all zeros, or R holds it."""
 
     number: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     length: int
     digest: bytes
     zero: bool = False
@@ -176,15 +174,13 @@ class Block:
         return 0 if self.zero or self.kept else self.length
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """S->R: more bytes of the current block; a slice of the message it came in."""
 
     payload: bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class FileEnd:
+class FileEnd(NamedTuple):
     """S->R: once for every wanted file, begun or not. ``size`` and root are of what was sent."""
 
     number: int
@@ -193,8 +189,7 @@ class FileEnd:
     root: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """R->S: a wanted entry did not make it to the disk."""
 
     number: int
