@@ -1,0 +1,1 @@
+"""What scripts/bench measures, and with what: networks, peers, processes, rows of tables."""

@@ -1,0 +1,109 @@
+"""Networks to measure on: a loopback of its own, or two hosts joined by an emulated link."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+NEAR, FAR = "10.99.0.1", "10.99.0.2"
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where commands run, and how the other side reaches it."""
+
+    inside: tuple[str, ...]
+    address: str
+
+    def popen(self, words: list[object], **options: object) -> subprocess.Popen:
+        """Start a command there."""
+        return subprocess.Popen([*self.inside, *map(str, words)], **options)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Two hosts, which may be one."""
+
+    sender: Host
+    receiver: Host
+
+
+def need_root() -> None:
+    """Namespaces are made with the means of root."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise SystemExit("this needs Linux, root and network namespaces")
+
+
+@contextmanager
+def _namespace(setup: str) -> Iterator[tuple[str, ...]]:
+    holder = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", f"{setup}; echo up; exec cat"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        if holder.stdout.readline() != b"up\n":
+            raise SystemExit("network namespaces are not allowed here")
+        yield ("nsenter", f"--net=/proc/{holder.pid}/ns/net")
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+# Some stacks skip loopback when they look for their own addresses; packets to it stay on lo anyway.
+LOOPBACK = (
+    "ip link set lo up mtu {mtu} && ip link add own0 type veth peer name own1"
+    " && ip link set own1 up && ip addr add 10.98.0.1/24 dev own0 && ip link set own0 up"
+)
+
+
+@contextmanager
+def loopback(mtu: int = 65536) -> Iterator[Lab]:
+    """One host whose loopback takes packets of so many bytes."""
+    need_root()
+    with _namespace(LOOPBACK.format(mtu=mtu)) as inside:
+        host = Host(inside, "10.98.0.1")
+        yield Lab(host, host)
+
+
+@contextmanager
+def link(**options: float) -> Iterator[Lab]:
+    """Two hosts and what ``linkemu.c`` can do between them: delay, loss, rate, queue and so on."""
+    need_root()
+    emulator = Path(tempfile.gettempdir()) / f"p2pxfer-linkemu-{os.getuid()}"
+    source = HERE / "linkemu.c"
+    if not emulator.exists() or emulator.stat().st_mtime < source.stat().st_mtime:
+        if shutil.which("cc") is None:
+            raise SystemExit("the emulated link needs a C compiler: apt install gcc libc6-dev")
+        subprocess.run(["cc", "-O2", "-pthread", "-o", emulator, source], check=True)
+    names = [f"{side}{os.getpid()}" for side in ("near", "far")]
+    for name in names:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+    words = [f"{name}={value:g}" for name, value in options.items()]
+    process = subprocess.Popen(
+        [emulator, names[0], f"{NEAR}/24", names[1], f"{FAR}/24", *words], stdout=subprocess.PIPE
+    )
+    try:
+        if not process.stdout.readline().startswith(b"up"):
+            raise SystemExit("the emulated link does not start")
+        for name in names:
+            subprocess.run(
+                ["ip", "-n", name, "addr", "add", "127.0.0.2/32", "dev", "lo"], check=True
+            )
+        near, far = (
+            Host(("ip", "netns", "exec", name), address)
+            for name, address in zip(names, (NEAR, FAR), strict=True)
+        )
+        yield Lab(near, far)
+    finally:
+        process.terminate()
+        process.wait()
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False)
