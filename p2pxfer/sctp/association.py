@@ -115,9 +115,11 @@ class Association:
         "_handshake",
         "_inbound",
         "_mtu",
+        "_now",
         "_outbound",
         "_over",
         "_peer",
+        "_poked",
         "_probing",
         "_receiving",
         "_reconfiguration",
@@ -126,6 +128,7 @@ class Association:
         "_rng",
         "_sack_at",
         "_sending",
+        "_size",
         "_state",
         "_wire",
     )
@@ -143,6 +146,9 @@ class Association:
             zero_checksum=config.zero_checksum,
         )
         self._mtu = PathMtu(config.packet_sizes)
+        self._size = 0
+        self._now = 0.0
+        self._poked = False  # there may be more to send than when `transmit` was asked last
         self._wire = Wire(config.port, config.remote_port, 0)
         self._outbound = Outbound(self._wire)
         self._receiving = Receiving(self, config, self._handshake.tag)
@@ -244,6 +250,7 @@ class Association:
 
     def connect(self, now: float) -> None:
         """Begin; does nothing once begun."""
+        self._now = now
         if self._state is State.CLOSED and not self._over:
             self._state = State.COOKIE_WAIT
             self.reply(self._handshake.start(now))
@@ -271,6 +278,7 @@ class Association:
             self._resets += ids
         elif self._reconfiguration is not None:
             self._reconfiguration.reset(ids)
+            self._poked = True
         else:
             self._events.append(StreamsReset(tuple(ids), incoming=False))
 
@@ -296,6 +304,7 @@ class Association:
         if self._sending is not None and self._probing is not None:
             self._sending.path_changed(now)
             self._probing.path_changed(now)
+            self.sized()
 
     def next_event(self) -> Event | None:
         """What happened, one thing at a time."""
@@ -310,6 +319,7 @@ class Association:
 
     def receive(self, packets: Sequence[bytes], now: float) -> None:
         """Take packets that were readable at ``now``; never raises."""
+        self._now = now
         self._receiving.take(packets, now)
         if self._sending is not None:
             self._sending.settle(now)
@@ -320,6 +330,7 @@ class Association:
 
     def handle_timer(self, now: float) -> None:
         """See what is due; `transmit` after it."""
+        self._now = now
         reply = self._handshake.handle_timer(now)
         if reply is not None:
             self.reply(reply)
@@ -330,6 +341,7 @@ class Association:
         if self._sending is not None and self._probing is not None and self._state in SENDS:
             self._sending.handle_timer(now)
             self._probing.handle_timer(now)
+            self.sized()
         if self._guard is not None and now >= self._guard:
             self.abort(now, "the other side did not answer the shutdown")
         if self._repeat_at is not None and now >= self._repeat_at:
@@ -337,21 +349,31 @@ class Association:
 
     def deadline(self) -> float | None:
         """When to call `handle_timer` and `transmit` again, in seconds; None: nothing waits."""
+        if self._control or self._poked or self._reports:
+            return self._now
         times = [self._handshake.deadline(), self._sack_at, self._repeat_at, self._guard]
         if self._sending is not None and self._probing is not None and self._state in SENDS:
             times.append(self._sending.deadline())
             times.append(self._probing.deadline())
         if self._reconfiguration is not None:
             times.append(self._reconfiguration.deadline())
-        return min((at for at in times if at is not None), default=None)
+        due = min((at for at in times if at is not None), default=None)
+        return None if due is None else max(due, self._now)
 
     # what leaves
 
+    @property
+    def _reports(self) -> bool:
+        """Whether a SACK is due."""
+        inbound = self._inbound
+        return inbound is not None and (inbound.hurry or inbound.due) and self._state in RECEIVES
+
     def transmit(self, now: float) -> Transmit | None:
         """What leaves next; None if nothing does now."""
-        inbound = self._inbound
-        if inbound is not None and (inbound.hurry or inbound.due) and self._state in RECEIVES:
-            self._sack(inbound)
+        self._now = now
+        self._poked = False
+        if self._reports and self._inbound is not None:
+            self._sack(self._inbound)
         if self._reconfiguration is not None and self._sending is not None:
             tlvs = self._reconfiguration.transmit(now, self._sending.rtt.timeout)
             while tlvs is not None:
@@ -453,7 +475,8 @@ class Association:
                 expected=peer.tsn,
                 inbound=peer.inbound_streams,
             )
-        self._controller.on_packet_size(self._mtu.size)
+        self._size = 0
+        self.sized()
         if known:
             return
         self._state = State.ESTABLISHED
@@ -463,6 +486,12 @@ class Association:
         resets, self._resets = self._resets, []
         if resets:
             self.reset_streams(resets)
+
+    def sized(self) -> None:
+        """Packets may be of another size now."""
+        if self._size != self._mtu.size:
+            self._size = self._mtu.size
+            self._controller.on_packet_size(self._size)
 
     def violated(self, what: str) -> None:
         """The peer broke the protocol."""

@@ -96,7 +96,7 @@ class Handshake:
         "_attempts",
         "_due",
         "_echo",
-        "_extensions",
+        "_restarts",
         "_rng",
         "_rwnd",
         "_secret",
@@ -121,7 +121,7 @@ class Handshake:
         self.peer: Peer | None = None
         self.failure: str | None = None
         self._echo: CookieEcho | None = None
-        self._attempts = 0
+        self._attempts = self._restarts = 0
         self._due: float | None = None
 
     def _draw(self) -> int:
@@ -304,7 +304,14 @@ class Handshake:
             return None
         self._echo = None
         self.peer = None
-        return self.start(now)
+        self.state = State.COOKIE_WAIT
+        self._restarts += 1
+        if self._restarts >= ATTEMPTS:
+            self.failure = "the other side takes no cookie"
+            self._due = None
+            return None
+        self._attempts = 0
+        return self._attempt(now)
 
     def stop(self) -> None:
         """Send nothing more."""

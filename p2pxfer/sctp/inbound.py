@@ -20,6 +20,7 @@ IMMEDIATE: Final = 8  # flag of a DATA chunk (RFC 7053)
 REACH: Final = 0xFFFF  # how far beyond the sequence a gap block can tell (RFC 9260 section 3.3.4)
 DUPLICATES: Final = 16  # reported at most in one SACK
 MASK: Final = 0xFFFFFFFF
+EITHER: Final = BEGIN | END
 EVERY: Final = 2  # packets with DATA that one SACK covers at most (RFC 9260 section 6.2)
 SACK: Final = struct.Struct(">BBHIIHH")
 SACK_TYPE: Final = 3
@@ -42,6 +43,7 @@ class Inbound:
         "_limit",
         "_starts",
         "_stops",
+        "_told",
         "_window",
         "cumulative",
         "hurry",
@@ -56,7 +58,7 @@ class Inbound:
         self.reassembly = Reassembly(events, limit, streams)
         self.unreported = 0
         self.hurry = False
-        self._window = window
+        self._window = self._told = window
         self._limit = limit
         self._starts: list[int] = []
         self._stops: list[int] = []
@@ -87,6 +89,8 @@ class Inbound:
         """An event went to the application: what it holds counts no more."""
         if isinstance(event, Message):
             self.reassembly.waiting -= len(event.data) + COST
+            if self._told < self._limit and self._window - self.used > 2 * self._limit:
+                self.hurry = True  # the window was shut, and the peer can't know that it is not
 
     def reset(self, ids: Sequence[int]) -> None:
         """Streams begin again; no ids: all of them."""
@@ -133,41 +137,62 @@ class Inbound:
         cost = len(payload) + COST
         if ahead > REACH or self.used + cost > self._window:
             return
-        if not self._add(tsn):
+        joined = self._add(tsn)
+        if joined is None:
             self._duplicate(wire_tsn)
-            return
-        if flags & BEGIN and flags & END and (flags & UNORDERED or self.reassembly.due(where)):
-            self.reassembly.whole(flags, where, payload)
             return
         self._held[tsn] = (flags, where, payload)
         self._held_size += cost
+        if (flags & EITHER or joined) and (flags & UNORDERED or self.reassembly.due(where)):
+            self._complete(tsn)
+
+    def _complete(self, tsn: int) -> None:
+        """Hand over the message around a TSN if all of it came ahead of the sequence."""
+        held = self._held
+        first = last = tsn
+        while not held[first][0] & BEGIN:
+            first -= 1
+            if first not in held or held[first][0] & END:
+                return
+        while not held[last][0] & END:
+            last += 1
+            if last not in held or held[last][0] & BEGIN:
+                return
+        flags, where, _ = held[first]
+        parts = [held.pop(number)[2] for number in range(first, last + 1)]
+        message = b"".join(parts)
+        self._held_size -= len(message) + COST * len(parts)
+        self.reassembly.whole(flags, where, message)
 
     def _duplicate(self, wire_tsn: int) -> None:
         if len(self._duplicates) < DUPLICATES:
             self._duplicates.append(wire_tsn)
 
-    def _add(self, tsn: int) -> bool:
-        """Note a TSN beyond the sequence; False if it came before."""
+    def _add(self, tsn: int) -> bool | None:
+        """Note a TSN beyond the sequence.
+
+        Returns whether it closed a gap between others, or None if it came before.
+        """
         starts, stops = self._starts, self._stops
         at = bisect_right(starts, tsn) - 1
         if at >= 0:
             stop = stops[at]
             if tsn < stop:
-                return False
+                return None
             if tsn == stop:
                 if at + 1 < len(starts) and starts[at + 1] == tsn + 1:
                     stops[at] = stops.pop(at + 1)
                     del starts[at + 1]
-                else:
-                    stops[at] = tsn + 1
-                return True
+                    return True
+                stops[at] = tsn + 1
+                return False
         at += 1
         if at < len(starts) and starts[at] == tsn + 1:
             starts[at] = tsn
         else:
             starts.insert(at, tsn)
             stops.insert(at, tsn + 1)
-        return True
+        return False
 
     def _close(self) -> None:
         """Hand over what follows the sequence without a gap now."""
@@ -195,7 +220,7 @@ class Inbound:
             return
         target = self.cumulative + ahead
         starts, stops = self._starts, self._stops
-        for tsn in range(self.cumulative + 1, target + 1):
+        for tsn in sorted(tsn for tsn in self._held if tsn <= target):
             self._give_up(tsn)
         self.reassembly.abandon()
         self.cumulative = target
@@ -226,16 +251,15 @@ class Inbound:
         """
         cumulative = self.cumulative
         duplicates = self._duplicates
-        window = max(0, self._window - self.used)
+        window = self._told = max(0, self._window - self.used)
         self.unreported = 0
         self.hurry = False
         if not self._starts and not duplicates:
             return SACK.pack(SACK_TYPE, 0, SACK.size, cumulative & MASK, window, 0, 0)
         blocks = (largest - SACK.size - 4 * len(duplicates)) // 4
-        ends: list[int] = []
-        for start, stop in zip(self._starts[:blocks], self._stops, strict=False):
-            ends.append(start - cumulative)
-            ends.append(stop - 1 - cumulative)
+        ends = [0] * (2 * min(blocks, len(self._starts)))
+        ends[::2] = [start - cumulative for start in self._starts[:blocks]]
+        ends[1::2] = [stop - 1 - cumulative for stop in self._stops[:blocks]]
         count = len(ends) // 2
         length = SACK.size + 4 * (count + len(duplicates))
         chunk = SACK.pack(

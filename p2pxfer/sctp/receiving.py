@@ -291,7 +291,7 @@ class Receiving:
                 self._end(chunk)
             return
         handler = self._handlers.get(type(chunk))
-        if handler is not None:
+        if handler is not None and (not self._association.over or isinstance(chunk, ShutdownAck)):
             handler(chunk, now)
 
     def _end(self, chunk: Abort | ShutdownComplete) -> None:
@@ -344,6 +344,7 @@ class Receiving:
     def _heartbeat_ack(self, chunk: HeartbeatAck, now: float) -> None:
         if self._association.probing is not None:
             self._association.probing.acknowledged(chunk.info, now)
+            self._association.sized()
 
     def _forward(self, chunk: ForwardTsn, _now: float) -> None:
         inbound = self._association.inbound
@@ -359,8 +360,8 @@ class Receiving:
 
     def _shutdown_ack(self, _chunk: ShutdownAck, _now: float) -> None:
         association = self._association
-        if association.inbound is None and association.peer_tag is None:
-            # ours of an older association (RFC 9260 section 8.5.1 E)
+        if association.over or association.peer_tag is None:
+            # this end is through, or never was (RFC 9260 section 8.5.1 E)
             association.reply(Reply(self._tag, ShutdownComplete(reflected_tag=True)))
         else:
             association.peer_acknowledges_shutdown()

@@ -56,6 +56,7 @@ class Recovery:
         "_rtt",
         "_since",
         "_timed_out",
+        "_told",
         "backoff",
         "recovering",
     )
@@ -85,6 +86,7 @@ class Recovery:
         self._end = -1
         self.recovering = False
         self._timed_out = False
+        self._told = False  # a loss was found, and nothing speaks against it
 
     # what happened
 
@@ -136,7 +138,6 @@ class Recovery:
     def _leave(self) -> None:
         self.recovering = False
         self._timed_out = False
-        self._again = 0
         self._persist -= 1
         if self._persist <= 0:
             self._multiplier = 1
@@ -148,15 +149,16 @@ class Recovery:
         of what was sent again came twice.
         """
         board = self._board
+        found = False
         if self._again and duplicates:
             self._again = max(0, self._again - duplicates)
-            if not self._again and self.recovering:
-                self._timed_out = False
-                return True
-        if board.spurious and (self._timed_out or (not board.lost and not self._again)):
-            self._timed_out = False
-            return self.recovering
-        return False
+            found = not self._again
+        if board.spurious:
+            found = found or self._timed_out or (not board.lost and not self._again)
+        if not found or not self._told:
+            return False
+        self._told = self._timed_out = self.recovering = False
+        return True
 
     # losses
 
@@ -202,7 +204,7 @@ class Recovery:
 
     def _enter(self) -> None:
         if not self.recovering:
-            self.recovering = True
+            self.recovering = self._told = True
             self._again = 0
         self._end = self._board.next - 1
         self._probe_at = None

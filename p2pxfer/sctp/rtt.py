@@ -59,5 +59,6 @@ class RoundTrip:
                 self._since = now
             else:
                 self.least = min(self.least, seconds)
-        wait = self.smoothed + 4 * self.variation
-        self.timeout = min(max(wait, LEAST) + self._ack_delay, MOST)
+        # the least is added as TCP's implementations do: a steady path would leave no room else
+        wait = self.smoothed + max(4 * self.variation, LEAST)
+        self.timeout = min(wait + self._ack_delay, MOST)

@@ -44,7 +44,8 @@ class Wire:
         """A packet of one or more padded chunks."""
         if self.zero:
             return self.head + chunks
-        return self.begin + _crc(self._state, chunks).to_bytes(4, "little") + chunks
+        crc: int = _crc(self._state, chunks)
+        return self.begin + crc.to_bytes(4, "little") + chunks
 
     def valid(self, packet: bytes, checksum: int) -> bool:
         """Whether a packet that begins this way carries its CRC32c (RFC 9260 appendix A).
@@ -53,6 +54,5 @@ class Wire:
             packet: all of it.
             checksum: its field, read as a big-endian integer.
         """
-        return _crc(self._state, packet[HEADER:]).to_bytes(4, "big") == checksum.to_bytes(
-            4, "little"
-        )
+        crc: int = _crc(self._state, packet[HEADER:])
+        return crc.to_bytes(4, "big") == checksum.to_bytes(4, "little")
