@@ -392,5 +392,5 @@ def test_an_event_costs_microseconds(written):
     began = time.process_time()
     for _ in range(20_000):
         shown.renderer.emit(event)
-    assert time.process_time() - began < 0.4
+    assert time.process_time() - began < 20_000 * 100e-6
     shown.text()

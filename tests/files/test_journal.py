@@ -55,7 +55,7 @@ def test_found_by_code_id_or_output(journals, root):
         journal = journals.create(head)
         journal.placed([Placed(b"a", b"a", Identity(1, 2, 3, 4))])
         journal.close()
-        time.sleep(0.01)  # one tick of the filesystem's clock, which orders them
+        time.sleep(0.05)  # some ticks of the filesystem's clock, which orders them
     names = [view.header.code for view in journals.all()]
     assert names == [b"code2", b"code1", b"code0"]
     (view,) = journals.find(code=b"code1")
@@ -298,7 +298,7 @@ def test_20_000_placed_files_cost_little(journals, root):
     assert (view.placed, view.partials) == (20_000, ())
     again = journals.create(header(root), [view])
     assert again.placed_earlier(b"photos/2024/500/IMG_777.jpg")[0].identity.inode == 777
-    assert time.process_time() - began < 20_000 * 30e-6 * 3  # a slow machine, and then some
+    assert time.process_time() - began < 20_000 * 30e-6 * 10  # also on a slow machine
     again.close()
 
 
