@@ -48,6 +48,13 @@ class ChannelSent:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelClosing:
+    """Nothing more can be sent on a channel that this end did not close."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelClosed:
     """The channel is no more, and its number free; told for every channel that was ever told."""
 
@@ -59,6 +66,7 @@ ChannelEvent: TypeAlias = (
     | ChannelAccepted
     | ChannelMessage
     | ChannelSent
+    | ChannelClosing
     | ChannelClosed
     | Established
     | AllAcknowledged

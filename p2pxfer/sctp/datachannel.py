@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from p2pxfer.sctp.channel_events import (
     ChannelAccepted,
     ChannelClosed,
+    ChannelClosing,
     ChannelEvent,
     ChannelMessage,
     ChannelOpened,
@@ -281,7 +282,7 @@ class DataChannels:
             if is_ack(data):
                 self._accept(stream_id, channel)
         elif ppid in _PARTIAL:
-            self._close(stream_id, channel)  # half a message, without saying where it ends
+            self._end(stream_id, channel)  # half a message, without saying where it ends
         else:
             told: bytes | str
             if ppid == Ppid.BINARY:
@@ -306,7 +307,7 @@ class DataChannels:
     def _open_asked(self, stream_id: int, channel: _Channel | None, data: bytes) -> None:
         if channel is not None:
             if not channel.closing:
-                self._close(stream_id, channel)
+                self._end(stream_id, channel)
                 return
             if channel.incoming:
                 return  # sent before the far end knew that this end closes
@@ -362,6 +363,11 @@ class DataChannels:
             channel.queued -= size
             self._events.append(ChannelSent(event.stream_id, size))
 
+    def _end(self, stream_id: int, channel: _Channel) -> None:
+        """The far end closes a channel, or did on it what ends it."""
+        self._events.append(ChannelClosing(stream_id))
+        self._close(stream_id, channel)
+
     def _close(self, stream_id: int, channel: _Channel) -> None:
         channel.closing = True
         if self._early is None:
@@ -380,7 +386,7 @@ class DataChannels:
         if incoming:
             channel.incoming = False
             if not channel.closing:
-                self._close(stream_id, channel)
+                self._end(stream_id, channel)
         elif channel.closing:
             channel.outgoing = False
         if not channel.incoming and not channel.outgoing:

@@ -14,6 +14,7 @@ from p2pxfer.sctp.datachannel import (
     MAX_REFUSED,
     ChannelAccepted,
     ChannelClosed,
+    ChannelClosing,
     ChannelMessage,
     ChannelOpened,
     ChannelSent,
@@ -197,7 +198,7 @@ def test_8832_6_an_open_on_an_open_channel_closes_it(end):
     end.channels.open("x")
     end.channels.open("y", id=7, negotiated=True)
     for stream_id in (1, 0, 7):
-        assert end.message(stream_id, 50, opening()) == []
+        assert end.message(stream_id, 50, opening()) == [ChannelClosing(stream_id)]
         with pytest.raises(ValueError, match="not open"):
             end.channels.send(stream_id, b"")
     assert end.reset == [1, 0, 7]
@@ -322,7 +323,7 @@ def test_8831_6_6_text_that_is_no_utf8_is_told_with_marks(end):
 def test_8831_6_6_a_partial_message_closes_the_channel(end, ppid):
     """Deprecated; passing over a half would corrupt what the channel carries."""
     end.channels.open("x", id=0, negotiated=True)
-    assert end.message(0, ppid, b"half") == []
+    assert end.message(0, ppid, b"half") == [ChannelClosing(0)]
     assert end.reset == [0]
 
 
@@ -378,7 +379,7 @@ def test_8831_6_7_closing_resets_this_ends_stream_and_waits_for_the_other(end):
 def test_8831_6_7_the_far_ends_close_is_answered(end):
     """With this end's reset; told once that is done."""
     end.message(1, 50, opening())
-    assert end.told(e.StreamsReset((1,), incoming=True)) == []
+    assert end.told(e.StreamsReset((1,), incoming=True)) == [ChannelClosing(1)]
     assert end.reset == [1]
     assert end.told(e.StreamsReset((1,), incoming=False)) == [ChannelClosed(1)]
     assert end.message(1, 50, opening(b"next")) == [ChannelOpened(1, "next", "", ordered=True)]
@@ -408,7 +409,7 @@ def test_6525_all_streams_at_once(end):
     """A reset that names none is of all."""
     end.channels.open("x")
     end.message(1, 50, opening())
-    assert end.told(e.StreamsReset((), incoming=True)) == []
+    assert end.told(e.StreamsReset((), incoming=True)) == [ChannelClosing(0), ChannelClosing(1)]
     assert sorted(end.reset) == [0, 1]
     assert end.told(e.StreamsReset((0, 1), incoming=False)) == [ChannelClosed(0), ChannelClosed(1)]
 
