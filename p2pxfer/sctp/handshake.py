@@ -40,7 +40,6 @@ FIRST_WAIT: Final = 0.5  # seconds until INIT or COOKIE ECHO is sent again, doub
 LONGEST_WAIT: Final = 5.0
 LEAST_RWND: Final = 1500  # RFC 9260 section 5.1
 MOST_RWND: Final = 0xFFFFFFFF
-KNOWN: Final = frozenset(ParameterType)
 
 
 class State(Enum):
@@ -173,13 +172,14 @@ class Handshake:
             return None
         if init.rwnd < LEAST_RWND:
             return None
-        listed = parameters.extensions(init.parameters)
+        told = parameters.understood(init.parameters)
+        listed = parameters.extensions(told)
         capabilities = Capability.NONE
         if ChunkType.RE_CONFIG in listed:
             capabilities |= Capability.RECONFIGURATION
-        if parameters.find(init.parameters, ParameterType.FORWARD_TSN_SUPPORTED) is not None:
+        if parameters.find(told, ParameterType.FORWARD_TSN_SUPPORTED) is not None:
             capabilities |= Capability.FORWARD_TSN
-        if self._zero and parameters.accepts_zero_checksum(init.parameters):
+        if self._zero and parameters.accepts_zero_checksum(told):
             capabilities |= Capability.ZERO_CHECKSUM
         return Peer(
             init.tag,
@@ -227,7 +227,7 @@ class Handshake:
         """Parameters to report (RFC 9260 section 3.2.1)."""
         found: list[parameters.Tlv] = []
         for tlv in tlvs:
-            if tlv[0] in KNOWN:
+            if tlv[0] in parameters.KNOWN:
                 continue
             if parameters.reports(tlv[0]):
                 found.append(tlv)
@@ -239,7 +239,7 @@ class Handshake:
         """INIT ACK came: answer with its cookie (RFC 9260 section 5.1 C)."""
         if self.state is not State.COOKIE_WAIT:
             return []  # RFC 9260 section 5.2.3
-        cookie = parameters.find(ack.parameters, ParameterType.STATE_COOKIE)
+        cookie = parameters.find(parameters.understood(ack.parameters), ParameterType.STATE_COOKIE)
         peer = self._read(ack)
         if peer is None or cookie is None:
             self.failure = "the other side's INIT ACK is not complete"

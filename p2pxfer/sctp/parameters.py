@@ -50,6 +50,8 @@ class ParameterType(IntEnum):
     FORWARD_TSN_SUPPORTED = 0xC000  # RFC 3758 section 3.1
 
 
+KNOWN: Final = frozenset(ParameterType)
+
 DTLS_ERROR_DETECTION: Final = 1
 """The alternate error detection method that DTLS is, RFC 9653 section 8."""
 
@@ -110,6 +112,14 @@ def stops(kind: int) -> bool:
 def reports(kind: int) -> bool:
     """Whether an unknown parameter of this type is reported to the sender (section 3.2.1)."""
     return bool(kind & 0x4000)
+
+
+def understood(tlvs: Tlvs) -> Tlvs:
+    """The parameters of INIT or INIT ACK up to an unknown one that ends the reading."""
+    for at, (kind, _) in enumerate(tlvs):
+        if kind not in KNOWN and stops(kind):
+            return tlvs[:at]
+    return tlvs
 
 
 def find(tlvs: Tlvs, kind: int) -> bytes | None:
