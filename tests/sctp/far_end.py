@@ -51,7 +51,7 @@ class FarEnd:
         now: its time.
         tag: the tag that packets to it bear, once its INIT or INIT ACK told it.
         tsn: its first TSN.
-        tell: whether what leaves bears a right checksum.
+        probes: packets that asked whether their length passes.
     """
 
     def __init__(self, **config):
@@ -60,14 +60,18 @@ class FarEnd:
         self.now = 100.0
         self.tag = 0
         self.tsn = 0
+        self.probes: list[bytes] = []
 
     def take(self) -> list[Packet]:
-        """What leaves now."""
+        """What leaves now; probes of the path's packet size apart."""
         found = []
         for _ in range(1000):
             transmit = self.association.transmit(self.now)
             if transmit is None:
                 break
+            if transmit.probe:
+                self.probes += transmit.packets
+                continue
             found += [parse(packet) for packet in transmit.packets]
             for packet in transmit.packets:
                 assert checksum_valid(packet) or not packet[8:12].strip(b"\0")
