@@ -51,7 +51,7 @@ MASK: Final = 0xFFFFFFFF
 OWN_ACK_DELAY: Final = 0.025  # seconds that this project's receivers may wait with a SACK
 PEER_ACK_DELAY: Final = 0.2  # what others may wait (RFC 9260 section 6.2)
 OUR_DELAY: Final = 0.02  # what this end waits, well below either
-GUARD: Final = 5  # timeouts until a shutdown is given up (RFC 9260 section 9.2, T5)
+GUARD: Final = 60.0  # seconds without a word until a shutdown is given up (section 9.2, T5)
 CONTROL: Final = 256  # packets of control that may wait to leave
 
 
@@ -110,6 +110,7 @@ class Association:
         "_config",
         "_control",
         "_controller",
+        "_ended_at",
         "_events",
         "_guard",
         "_handshake",
@@ -163,6 +164,7 @@ class Association:
         self._sack_at: float | None = None
         self._repeat_at: float | None = None  # T2-shutdown
         self._guard: float | None = None  # T5-shutdown-guard
+        self._ended_at = 0  # TSN that the last SHUTDOWN bore
 
     # what it is like
 
@@ -325,7 +327,13 @@ class Association:
             self._sending.settle(now)
         self._advance(now)
         inbound = self._inbound
-        if inbound is not None and inbound.unreported and self._sack_at is None:
+        if inbound is None:
+            return
+        if self._state is State.SHUTDOWN_SENT and (inbound.unreported or inbound.hurry):
+            self._guard = now + GUARD
+            if inbound.cumulative != self._ended_at:
+                self._end(now)
+        if inbound.unreported and self._sack_at is None:
             self._sack_at = now + OUR_DELAY
 
     def handle_timer(self, now: float) -> None:
@@ -422,11 +430,6 @@ class Association:
             self._sack(self._inbound)
             self._inbound.hurry = hurry
 
-    def data_came(self, now: float) -> None:
-        """DATA came while this end waits for SHUTDOWN ACK: say again (RFC 9260 section 9.2)."""
-        if self._state is State.SHUTDOWN_SENT:
-            self._end(now)
-
     def agreed(self, now: float) -> None:
         """The handshake got on: see whether it is done."""
         handshake = self._handshake
@@ -519,11 +522,11 @@ class Association:
             return
         if self._state is State.SHUTDOWN_PENDING:
             self._state = State.SHUTDOWN_SENT
-            self._guard = now + GUARD * max(sending.rtt.timeout, 1.0)
+            self._guard = now + GUARD
             self._end(now)
         elif self._state is State.SHUTDOWN_RECEIVED:
             self._state = State.SHUTDOWN_ACK_SENT
-            self._guard = now + GUARD * max(sending.rtt.timeout, 1.0)
+            self._guard = now + GUARD
             self._end(now)
 
     def _end(self, now: float) -> None:
@@ -531,6 +534,7 @@ class Association:
         if self._sending is None or self._inbound is None:
             return
         self._repeat_at = now + self._sending.rtt.timeout
+        self._ended_at = self._inbound.cumulative
         if self._state is State.SHUTDOWN_SENT:
             self.chunk(Shutdown(self._inbound.cumulative & MASK))
         elif self._state is State.SHUTDOWN_ACK_SENT:

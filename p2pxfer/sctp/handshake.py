@@ -35,9 +35,9 @@ from p2pxfer.sctp.cookies import LIFETIME, Cookie, unseal
 from p2pxfer.sctp.events import Capability
 from p2pxfer.sctp.parameters import ParameterType, Tlvs
 
-ATTEMPTS: Final = 10  # RFC 9260 section 16 has 8 (Max.Init.Retransmits), at longer intervals
+ATTEMPTS: Final = 16  # RFC 9260 section 16 has 8 (Max.Init.Retransmits), at longer intervals
 FIRST_WAIT: Final = 0.5  # seconds until INIT or COOKIE ECHO is sent again, doubled each time
-LONGEST_WAIT: Final = 5.0
+LONGEST_WAIT: Final = 3.0
 LEAST_RWND: Final = 1500  # RFC 9260 section 5.1
 MOST_RWND: Final = 0xFFFFFFFF
 

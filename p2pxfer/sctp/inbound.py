@@ -101,9 +101,12 @@ class Inbound:
 
     @property
     def used(self) -> int:
-        """Bytes of the window that are in use."""
-        reassembly = self.reassembly
-        return self._held_size + reassembly.size + reassembly.kept + reassembly.waiting
+        """Bytes of the window that are in use.
+
+        The message in the making is not among them: it is bounded by itself, and one longer than
+        the window has to come through.
+        """
+        return self._held_size + self.reassembly.kept + self.reassembly.waiting
 
     @property
     def open(self) -> bool:

@@ -176,7 +176,7 @@ class Outbound:
         """
         packets: list[bytes] = []
         capacity = (size - OVERHEAD) & ~3
-        while room > 0 or not packets:
+        while room >= size or not packets:
             if self._stream is None and not self._turn():
                 break
             count = min((len(self._data) - self._offset) // capacity, room // size)

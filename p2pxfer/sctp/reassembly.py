@@ -141,7 +141,7 @@ class Reassembly:
     def _follow(self, stream_id: int) -> None:
         """Tell what waited for what came now."""
         ahead = self._ahead[stream_id]
-        expected = self._expected[stream_id]
+        expected = self._expected.get(stream_id, 0)
         while expected in ahead:
             ppid, data = ahead.pop(expected)
             self.kept -= len(data) + COST
@@ -175,10 +175,7 @@ class Reassembly:
 
     def reset(self, stream_id: int | None) -> None:
         """A stream, or all, begins again (RFC 6525 section 5.2.2)."""
-        for number in list(self._ahead) if stream_id is None else [stream_id]:
-            for _, data in self._ahead.pop(number, {}).values():
-                self.kept -= len(data) + COST
-        if stream_id is None:
-            self._expected.clear()
-        else:
-            self._expected.pop(stream_id, None)
+        for number in list(self._expected) if stream_id is None else [stream_id]:
+            self._expected.pop(number, None)
+            if number in self._ahead:
+                self._follow(number)

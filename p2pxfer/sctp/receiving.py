@@ -41,6 +41,7 @@ from p2pxfer.sctp.wire import CHUNK, DATA_HEADER, FIELDS, HEADER, OVERHEAD, Wire
 
 if TYPE_CHECKING:
     from p2pxfer.sctp.association import Association, Config
+    from p2pxfer.sctp.inbound import Inbound
 
 MASK: Final = 0xFFFFFFFF
 HALF: Final = 0x80000000
@@ -134,6 +135,10 @@ class Receiving:
                     # counted first: if it raises, the association is over
                     reassembly.take(kind >> 16 & 7, place, packet[OVERHEAD : HEADER + length])
                     where = reassembly.where if parts else -1
+                    if not parts and not inbound.open:
+                        count += 1
+                        at += 1
+                        break
                 else:
                     break
                 expected = (expected + 1) & MASK
@@ -163,6 +168,13 @@ class Receiving:
                 self._association.sack_now(hurry=inbound.hurry and count > 0)
         inbound.cumulative += count
         inbound.unreported += count
+        self._refuse(inbound)
+
+    def _refuse(self, inbound: Inbound) -> None:
+        """Say that a stream was used that does not exist (RFC 9260 section 6.5)."""
+        if inbound.refused is not None:
+            self._association.chunk(Error((causes.invalid_stream(inbound.refused),)))
+            inbound.refused = None
 
     # packet by packet
 
@@ -206,20 +218,17 @@ class Receiving:
                 self._dispatch(chunk, now)
             at += (length + PADDED) & ~PADDED
         if data:
-            self._counted(now)
+            self._counted()
 
-    def _counted(self, now: float) -> None:
+    def _counted(self) -> None:
         """A packet with DATA was read."""
         inbound = self._association.inbound
         if inbound is None:
             return
         inbound.unreported += 1
-        if inbound.refused is not None:
-            self._association.chunk(Error((causes.invalid_stream(inbound.refused),)))
-            inbound.refused = None
+        self._refuse(inbound)
         if not self._own and (inbound.hurry or inbound.unreported >= EVERY):
             self._association.sack_now(hurry=False)
-        self._association.data_came(now)
 
     def _data(self, packet: bytes, at: int, flags: int, length: int) -> bool:
         association = self._association

@@ -232,6 +232,7 @@ class Sending:
         """The next flight; None if nothing may leave now."""
         board = self.board
         self._ready_at = None
+        self._timed_out = self._timed_out and board.lost > 0
         urgent = self._probe or self._timed_out
         if not (board.lost or self._outbound.ready or urgent):
             return None
@@ -249,9 +250,6 @@ class Sending:
             return self._send_probe(flight, size, before)
         if board.lost:
             return self._resend(flight, room, size, before)
-        self._timed_out = False
-        if not self._outbound.ready:
-            return None
         return self._send_new(flight, room, size, before)
 
     def _room(self, size: int, now: float) -> int:
@@ -270,7 +268,7 @@ class Sending:
                 credit = size
             room = min(room, credit)
         allowance = self._pacer.allowance(now, self._controller)
-        if allowance < min(size, self._controller.quantum):
+        if allowance <= 0:
             self._ready_at = self._pacer.ready_at(now)
             return 0
         flight = min(FLIGHT_PACKETS, max(1, FLIGHT_BYTES // (size + RECORD))) * size
@@ -290,7 +288,7 @@ class Sending:
         """Ask for a report: with new data if there is some, else with the last chunk again."""
         self._probe = False
         board = self.board
-        if self._outbound.ready and self._rwnd - board.in_flight >= size:
+        if self._outbound.ready and self._rwnd - board.in_flight - board.lost >= size:
             self.statistics.probes += 1
             transmit = self._send_new(flight, size, size, before)
             self._recovery.probed(flight.sent, 0)
@@ -305,7 +303,7 @@ class Sending:
         packets = [self._hurry(self._packets([run], size)[0])]
         self._left(flight, before, run.size)
         self.statistics.resent += run.size
-        return Transmit(packets, fragmentable=len(packets[0]) > size)
+        return Transmit(packets, fragmentable=max(map(len, packets)) > size)
 
     def _resend(self, flight: Flight, room: int, size: int, before: int) -> Transmit | None:
         board = self.board
@@ -317,15 +315,18 @@ class Sending:
         self._recovery.resent(sum(len(run.entries) for run in runs))
         self._left(flight, before, flight.flying, first=runs[0].first == board.una)
         self.statistics.resent += flight.flying
-        return Transmit(packets, fragmentable=len(packets[0]) > size)
+        return Transmit(packets, fragmentable=max(map(len, packets)) > size)
 
     def _packets(self, runs: list[Run], size: int) -> list[bytes]:
-        """Packets of what is sent again: as they were, or bundled anew."""
+        """Packets of what is sent again, in order: as they were, or bundled anew."""
         packets: list[bytes] = []
         chunks: list[bytes] = []
         space = 0
         for run in runs:
             if run.whole:
+                if chunks:
+                    packets.append(self._wire.wrap(b"".join(chunks)))
+                    chunks.clear()
                 packets += run.entries
                 continue
             for chunk in run.entries:
