@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p2pxfer.cli.options import IceCredentialsFlag, IceServerFlag, NetworkFlags, seconds
+from p2pxfer.cli.options import seconds, secret_file
 from p2pxfer.errors import ExitCode, LocalFileError, TransferError, UsageError
+from p2pxfer.identity.config import refuse_if_others_may_read
 from p2pxfer.rendezvous.address import DEFAULT_PORT, is_loopback
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from p2pxfer.cli.screen import Screen
     from p2pxfer.rendezvous.config import IceServer
+    from p2pxfer.rendezvous.server.turn import TurnSecret
 
 LISTENING = "Where it listens"
 CLIENTS = "What clients get"
@@ -74,8 +76,33 @@ def serve(
             rich_help_panel=LISTENING,
         ),
     ] = False,
-    ice_server: IceServerFlag = None,
-    ice_credentials_file: IceCredentialsFlag = None,
+    stun_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stun-url",
+            metavar="URL",
+            help="A STUN server, such as stun:host:3478. May be repeated.",
+            rich_help_panel=CLIENTS,
+        ),
+    ] = None,
+    turn_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--turn-url",
+            metavar="URL",
+            help="A TURN server, such as turn:host:3478 or turns:host:443. May be repeated.",
+            rich_help_panel=CLIENTS,
+        ),
+    ] = None,
+    turn_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--turn-secret-file",
+            metavar="FILE",
+            help="Its static-auth-secret (coturn): clients get credentials that last a day.",
+            rich_help_panel=CLIENTS,
+        ),
+    ] = None,
     motd: Annotated[
         str,
         typer.Option(
@@ -111,7 +138,8 @@ def serve(
             port=port,
             tls=_tls(tls_cert, tls_key),
             trust_proxy=trust_proxy,
-            ice_servers=_ice_servers(ice_server or [], ice_credentials_file),
+            ice_servers=_ice_servers(stun_url or []),
+            turn=_turn(turn_url or [], turn_secret_file),
             motd=_motd(motd),
             lifetime=seconds(code_lifetime),
         )
@@ -138,6 +166,7 @@ class Settings:
     tls: ssl.SSLContext | None
     trust_proxy: bool
     ice_servers: list[IceServer]
+    turn: TurnSecret | None
     motd: str
     lifetime: float
 
@@ -152,6 +181,7 @@ async def _serve(settings: Settings, screen: Screen) -> None:
             ssl_context=settings.tls,
             trust_proxy=settings.trust_proxy,
             ice_servers=settings.ice_servers,
+            turn=settings.turn,
             motd=settings.motd,
             max_lifetime=settings.lifetime,
         )
@@ -223,27 +253,41 @@ def _no_password() -> str:
     raise UsageError("the key has a password")
 
 
-def _ice_servers(urls: list[str], credentials: Path | None) -> list[IceServer]:
-    from p2pxfer.identity.config import Config
+def _ice_servers(stun: list[str]) -> list[IceServer]:
     from p2pxfer.rendezvous.config import IceServer
 
-    if not urls:
+    if not stun:
         return []
-    flags = NetworkFlags(
-        rendezvous=None,
-        ice_servers=tuple(urls),
-        ice_credentials_file=credentials,
-        relay_only=False,
-    )
-    found = []
-    for server in flags.servers(Config()):
-        entry = IceServer(urls=list(server.urls))
-        if server.username is not None and server.credential is not None:
-            entry |= IceServer(
-                urls=entry["urls"], username=server.username, credential=server.credential
+    return [IceServer(urls=list(_checked(stun, "stun")))]
+
+
+def _turn(urls: list[str], secret_path: Path | None) -> TurnSecret | None:
+    from p2pxfer.rendezvous.server.turn import TurnSecret
+
+    if not urls and secret_path is None:
+        return None
+    if not urls or secret_path is None:
+        raise UsageError(
+            "TURN takes both --turn-url and --turn-secret-file",
+            "the file holds what the TURN server has as its static-auth-secret",
+        )
+    secret = secret_file(secret_path, refuse=refuse_if_others_may_read)
+    try:
+        return TurnSecret(_checked(urls, "turn"), secret)
+    except ValueError as error:
+        raise UsageError(str(error), "make one with: openssl rand -hex 32") from error
+
+
+def _checked(urls: list[str], scheme: str) -> tuple[str, ...]:
+    from p2pxfer.peer.servers import IceServer as Checked
+
+    for url in urls:
+        if not url.lower().startswith(scheme):
+            raise UsageError(
+                f"not the URL of a {scheme.upper()} server: {url}",
+                f"it looks like {scheme}:host:port",
             )
-        found.append(entry)
-    return found
+    return Checked(tuple(urls)).urls
 
 
 def _motd(text: str) -> str:

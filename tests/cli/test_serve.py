@@ -92,25 +92,18 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_end(number):
+def test_it_serves_until_it_is_told_to_end(number, tmp_path):
     """What the flags say is what clients get; ending it is no failure, and says nothing."""
-    arguments = (
-        "--motd",
-        "hello",
-        "--ice-server",
-        "stun:s.example",
-        "--ice-server",
-        "turn:t.example",
-    )
-    with serving(*arguments, P2PXFER_ICE_CREDENTIALS="u:c") as (process, url):
-        assert config(url) == {
-            "version": 1,
-            "motd": "hello",
-            "ice_servers": [
-                {"urls": ["stun:s.example"]},
-                {"urls": ["turn:t.example"], "username": "u", "credential": "c"},
-            ],
-        }
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef\n")
+    secret.chmod(0o600)
+    arguments = ["--motd", "hello", "--stun-url", "stun:s.example", "--turn-url", "turn:t.example"]
+    with serving(*arguments, "--turn-secret-file", str(secret)) as (process, url):
+        said = config(url)
+        assert said["motd"] == "hello"
+        assert said["ice_servers"][0] == {"urls": ["stun:s.example"]}
+        assert said["ice_servers"][1]["urls"] == ["turn:t.example"]
+        assert set(said["ice_servers"][1]) == {"urls", "username", "credential"}
         process.send_signal(number)
         out, err = process.communicate(timeout=120)
         assert (process.returncode, out, err) == (0, "", "")
@@ -144,8 +137,10 @@ def test_a_port_that_is_taken_is_said():
         (["--motd", "two\nlines"], 2, "--motd"),
         (["--motd", "x" * 501], 2, "--motd"),
         (["--code-lifetime", "soon"], 2, "not a time"),
-        (["--ice-server", "http://x"], 2, "STUN or TURN"),
-        (["--ice-server", "turn:u:c@t.example"], 2, "can be seen by every user"),
+        (["--stun-url", "http://x"], 2, "STUN server"),
+        (["--stun-url", "turn:t.example"], 2, "STUN server"),
+        (["--turn-url", "turn:t.example"], 2, "--turn-secret-file"),
+        (["--turn-url", "turn:t.example", "--turn-secret-file", "/nowhere/s"], 8, "/nowhere/s"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )

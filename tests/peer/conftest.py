@@ -27,7 +27,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.peer import udp
+from p2pxfer.peer import seam, udp
 from p2pxfer.peer.channel import Channel
 from p2pxfer.peer.connection import PeerConnection
 
@@ -176,6 +176,13 @@ def pytest_asyncio_loop_factories(config, item) -> dict:  # noqa: ARG001  # as t
     return {"batches": udp.BatchLoop}
 
 
+@pytest.fixture(params=["batched", "single", "stock"])
+def layer(request, monkeypatch) -> str:
+    """What is under the channels of both ends, each in its turn."""
+    monkeypatch.setenv(seam.VARIABLE, request.param)
+    return request.param
+
+
 @pytest.fixture(name="joined")
 def joined_fixture():
     return joined
@@ -226,16 +233,20 @@ def in_namespace():
 
 @pytest.fixture
 def turn_server(tmp_path):
-    """Start coturn at an address; user ``alice``, password ``s3cret``."""
+    """Start coturn at an address; user ``alice``, password ``s3cret``, unless it has a secret."""
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("coturn is not installed")
     running: list[subprocess.Popen] = []
 
-    def start(address: str) -> subprocess.Popen:
+    def start(address: str, secret: str = "") -> subprocess.Popen:
         command = [program, "-n", "--no-tls", "--no-dtls", "--no-cli", "--log-file", "stdout"]
-        command += ["--realm", "test", "--userdb", str(tmp_path / "db"), "--lt-cred-mech"]
-        command += ["--pidfile", str(tmp_path / "pid"), "--user", "alice:s3cret", "-L", address]
+        command += ["--realm", "test", "--userdb", str(tmp_path / "db"), "-L", address]
+        command += ["--pidfile", str(tmp_path / "pid")]
+        if secret:
+            command += ["--use-auth-secret", "--static-auth-secret", secret]
+        else:
+            command += ["--lt-cred-mech", "--user", "alice:s3cret"]
         command += ["--allow-loopback-peers", "--min-port", "50000", "--max-port", "50099"]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         running.append(server)

@@ -13,6 +13,7 @@ from aioice import stun
 from p2pxfer.errors import ConnectionFailed
 from p2pxfer.peer import ice
 from p2pxfer.peer.servers import IceServer
+from p2pxfer.rendezvous.server.turn import LIFETIME, TurnSecret
 from tests.peer.conftest import PATIENCE
 
 CABLE = ("link add d0 type veth peer name d1", "link set d1 up", "link set d0 up")
@@ -239,6 +240,24 @@ def test_the_relay_is_used_when_nothing_else_works(in_namespace, joined, turn_se
             assert pair.a.path().kind == pair.b.path().kind == "relay"
 
     in_namespace(work, *LAN, VOID, "addr add 10.9.0.2/24 dev d0")
+
+
+def test_credentials_that_a_rendezvous_makes(in_namespace, joined, turn_server):
+    """A TURN server that shares its secret takes them, and refuses them once they are old."""
+
+    async def work() -> None:
+        turn_server("10.9.0.2", secret := "0123456789abcdef")
+        shared = TurnSecret(("turn:10.9.0.2",), secret)
+        fresh = [IceServer.from_config(shared.ice_server(time.time()))]
+        async with joined(loopback=False, relay_only=True, ice_servers=fresh) as pair:
+            await pair.open()
+            assert pair.a.path().kind == "relay"
+        old = [IceServer.from_config(shared.ice_server(time.time() - LIFETIME - 60))]
+        async with joined(loopback=False, relay_only=True, ice_servers=old) as pair:
+            with pytest.raises(ConnectionFailed, match="refused the username or password"):
+                await pair.a.open(10 * PATIENCE)
+
+    in_namespace(work, *LAN, "addr add 10.9.0.2/24 dev d0")
 
 
 def test_a_wrong_turn_password_is_told(in_namespace, joined, turn_server):

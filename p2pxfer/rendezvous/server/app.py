@@ -16,6 +16,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ from p2pxfer.rendezvous.server.connection import Connection, Desk
 from p2pxfer.rendezvous.server.door import Door
 from p2pxfer.rendezvous.server.limits import Limits, Tally, network
 from p2pxfer.rendezvous.server.store import MemoryStore, Store
+from p2pxfer.rendezvous.server.turn import TurnSecret
 
 DEFAULT_LIFETIME: Final = 3600.0  # seconds that a code lives if nobody says otherwise
 MAX_CODE_LIFETIME: Final = 7 * 24 * 3600.0  # and that somebody may ask for
@@ -47,10 +49,17 @@ class Rendezvous:
     """The handlers, and what they share."""
 
     def __init__(
-        self, desk: Desk, config: ServerConfig, *, trust_proxy: bool, heartbeat: float
+        self,
+        desk: Desk,
+        config: ServerConfig,
+        *,
+        turn: TurnSecret | None,
+        trust_proxy: bool,
+        heartbeat: float,
     ) -> None:
         self._desk = desk
         self._config = config
+        self._turn = turn
         self._trust_proxy = trust_proxy
         self._heartbeat = heartbeat
         self._sockets: set[web.WebSocketResponse] = set()
@@ -89,7 +98,11 @@ class Rendezvous:
         return web.Response(text="ok\n")
 
     async def _tell_config(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._config.to_json(), headers={"Cache-Control": "no-store"})
+        config = self._config
+        if self._turn is not None:
+            servers = (*config.ice_servers, self._turn.ice_server(time.time()))
+            config = replace(config, ice_servers=servers)
+        return web.json_response(config.to_json(), headers={"Cache-Control": "no-store"})
 
     async def _meet(self, request: web.Request) -> web.StreamResponse:
         if not self._welcome(request):
@@ -197,6 +210,7 @@ async def start(
     *,
     ssl_context: ssl.SSLContext | None = None,
     ice_servers: Sequence[IceServer] = (),
+    turn: TurnSecret | None = None,
     motd: str = "",
     trust_proxy: bool = False,
     lifetime: float = DEFAULT_LIFETIME,
@@ -215,6 +229,7 @@ async def start(
         port: TCP port; 0 lets the system choose.
         ssl_context: with a certificate, to serve https and wss.
         ice_servers: STUN and TURN servers that clients are told of.
+        turn: TURN servers that they get credentials for, fresh ones each time they ask.
         motd: a line that clients show their users.
         trust_proxy: believe the last X-Forwarded-For, from a proxy that sets it.
         lifetime: seconds that a room waits for its second side, unless the client asks for
@@ -241,7 +256,7 @@ async def start(
         tiers,
     )
     config = ServerConfig(ice_servers=tuple(ice_servers), motd=motd)
-    rendezvous = Rendezvous(desk, config, trust_proxy=trust_proxy, heartbeat=heartbeat)
+    rendezvous = Rendezvous(desk, config, turn=turn, trust_proxy=trust_proxy, heartbeat=heartbeat)
     runner = web.AppRunner(
         rendezvous.application(), access_log=None, logger=_SILENT, shutdown_timeout=_CLOSE
     )
