@@ -32,6 +32,7 @@ from p2pxfer.files.state import MAX_FILE, StateFolder, is_held, lock, read_whole
 
 EXPIRY = 14 * 24 * 3600.0  # seconds after its last record
 
+_MOST_TAKEN = MAX_FILE  # bytes of earlier journals that one takes over from
 _MERGED = 1024  # records of earlier journals written at once
 _LONGEST_HEADER = 256 * 1024  # bytes; enough to tell whose a journal is
 
@@ -75,27 +76,29 @@ class Journals:
         """Begin a journal, which takes over from those it continues.
 
         What they tell is in the new one before they are removed. One that another process writes,
-        that is gone, or that belongs to another output directory is left out. Temporaries that
-        never came to hold much, or that a later one of the same entry replaces, are removed.
+        that is gone, that belongs to another output directory, or for which there is no room beside
+        those that came later (`_MOST_TAKEN`) is left out. Temporaries that never came to
+        hold much, or that a later one of the same entry replaces, are removed.
 
         Raises:
             LocalFileError: it can't be made.
         """
         earlier = Contents()
         useless: list[Partial] = []
-        taken: list[tuple[str, int]] = []
+        opened: list[tuple[str, int]] = []
+        taken: list[str] = []
+        room = _MOST_TAKEN
         try:
-            for view in sorted(continuing, key=lambda view: view.modified):
+            for view in sorted(continuing, key=lambda view: view.modified, reverse=True):
                 fd = self._folder.open(view.name)
-                if fd is None:
-                    continue
-                taken.append((view.name, fd))
+                if fd is not None:
+                    opened.append((view.name, fd))
+            fits = [(name, fd) for name, fd in opened if (room := room - os.fstat(fd).st_size) >= 0]
+            for name, fd in reversed(fits):
                 contents = loaded(read_whole(fd)) if lock(fd) else Contents()
-                if contents.header is None or contents.header.output != header.output:
-                    taken.pop()
-                    os.close(fd)
-                    continue
-                useless += earlier.merge(contents)
+                if contents.header is not None and contents.header.output == header.output:
+                    useless += earlier.merge(contents)
+                    taken.append(name)
             small = [partial for partial in earlier.partials.values() if not partial.inode]
             remove_leftovers(header.output, [*useless, *small])
             for partial in small:
@@ -103,11 +106,11 @@ class Journals:
             name, fd = self._folder.create()
             journal = Journal(header, self._folder, name, fd, earlier)
             if not journal.lost:
-                for old, _ in taken:
+                for old in taken:
                     self._folder.remove(old)
             return journal
         finally:
-            for _, fd in taken:
+            for _, fd in opened:
                 os.close(fd)
 
     def find(

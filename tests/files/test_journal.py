@@ -111,6 +111,22 @@ def test_taking_over(journals, state, root, partial):
     assert len(os.listdir(state)) == 1
 
 
+def test_what_is_taken_over_is_bounded(journals, state, root, monkeypatch):
+    """The newest ones, as far as there is room in memory; the others stay as they are."""
+    for number in range(3):
+        journal = journals.create(header(root, b"old"))
+        journal.placed([Placed(b"a%d" % number, b"a", Identity(1, number, 3, 4))])
+        journal.close()
+        time.sleep(0.05)  # some ticks of the filesystem's clock, which orders them
+    size = max(path.stat().st_size for path in state.iterdir())
+    monkeypatch.setattr(journal_module, "_MOST_TAKEN", 2 * size)
+    journal = journals.create(header(root, b"new"), journals.find(code=b"old"))
+    assert [len(journal.placed_earlier(b"a%d" % number)) for number in range(3)] == [0, 1, 1]
+    journal.close()
+    (left,) = journals.find(code=b"old")
+    assert left.placed == 1
+
+
 def test_a_new_journal_knows_nothing_of_others(journals, root, partial):
     """What was not continued is nobody's: a stranger neither learns of it nor goes on with it."""
     old = journals.create(header(root))
