@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from p2pxfer.sctp.channel_events import (
@@ -249,6 +250,11 @@ class DataChannels:
                 return number
         raise ValueError("no number is free for another channel")
 
+    def _say(self, stream_id: int, ppid: int, data: bytes) -> None:
+        """Send what nobody waits for: the association may be about to end."""
+        with suppress(ValueError):
+            self._send(stream_id, ppid, data)
+
     def _send(self, stream_id: int, ppid: int, data: bytes, *, unordered: bool = False) -> None:
         if self._early is not None:
             self._early.append((stream_id, ppid, data))
@@ -262,7 +268,7 @@ class DataChannels:
         self._events.append(event)
         for stream_id, ppid, data in early:
             if stream_id < self._limit:
-                self._association.send(stream_id, ppid, data)
+                self._say(stream_id, ppid, data)
         for stream_id, channel in list(self._channels.items()):
             if stream_id >= self._limit:
                 self._forget(stream_id, channel)
@@ -329,7 +335,7 @@ class DataChannels:
         self._channels[stream_id] = channel
         self._theirs += 1
         channel.overhead = len(ACK)
-        self._send(stream_id, Ppid.DCEP, ACK)
+        self._say(stream_id, Ppid.DCEP, ACK)
         self._events.append(
             ChannelOpened(
                 stream_id,
