@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aiortc import (
     InvalidStateError,
@@ -38,9 +39,15 @@ def configuration(
 
 
 async def describe(peer: RTCPeerConnection, kind: DescriptionType) -> Description:
-    """Gather, and tell what this side has to say."""
+    """Gather, and tell what this side has to say.
+
+    Of the certificate's digests only SHA-256 is told, which everyone knows: libdatachannel takes
+    the last of several, and refuses it if a check of the path came before the description.
+    """
     await peer.setLocalDescription()
-    return parse_sdp(kind, peer.localDescription.sdp)
+    own = parse_sdp(kind, peer.localDescription.sdp)
+    known = tuple((name, value) for name, value in own.fingerprints if name == "sha-256")
+    return replace(own, fingerprints=known or own.fingerprints)
 
 
 async def set_remote(peer: RTCPeerConnection, remote: Description) -> None:
