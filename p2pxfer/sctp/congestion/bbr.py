@@ -1,8 +1,8 @@
 """A control that models the path: how much it delivers, and how long a round trip takes at least.
 
-The shape is BBR's first version (Cardwell et al., 2016; draft-cardwell-iccrg-bbr-congestion-control),
-so random loss costs nothing but what was lost. Its reaction to loss is bounded: only a round that
-lost much, while it also waited in a queue, or that lost very much, lowers what may be in flight.
+The shape is that of BBR's first version (draft-cardwell-iccrg-bbr-congestion-control-00), so
+random loss costs nothing but what was lost. Its reaction to loss is bounded: only a round that lost
+much, while it also waited in a queue, or that lost very much, lowers what may be in flight.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Bbr:
 
     # what it is told
 
-    def on_sent(self, now: float, size: int, in_flight: int, app_limited: bool) -> None:
+    def on_sent(self, now: float, size: int, in_flight: int, app_limited: bool) -> None:  # noqa: ARG002  # a seam
         """A flight left; after a pause nothing of the cycle is left over."""
         if app_limited and not in_flight and self.mode is Mode.CRUISE:
             self._cycle = 2
@@ -137,8 +137,7 @@ class Bbr:
         acked = ack.acked
         self._round_acked += acked
         self._round_lost += ack.lost
-        if ack.prior_in_flight > self._round_flight:
-            self._round_flight = ack.prior_in_flight
+        self._round_flight = max(self._round_flight, ack.prior_in_flight)
         rtt = ack.rtt
         if rtt is not None and rtt < self._round_rtt:
             self._round_rtt = rtt
@@ -316,8 +315,7 @@ class Bbr:
         if self.mode is Mode.PROBE_RTT:
             self.window = max(int(PROBE_RTT_GAIN * bdp), LEAST * self._size)
             return
-        if target > self._cap:
-            target = self._cap
+        target = min(target, self._cap)
         if self.mode is Mode.STARTUP:
             if self.window < target:
                 self.window += acked
