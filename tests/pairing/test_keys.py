@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pxfer.errors import IntegrityError
 from p2pxfer.pairing.hello import Hello
-from p2pxfer.pairing.keys import MAX_SEALED, Opener, Sealer, SessionKeys
+from p2pxfer.pairing.keys import (
+    ATTEMPT_NONCE,
+    MAX_SEALED,
+    RESUME_ID_SIZE,
+    Opener,
+    Sealer,
+    SessionKeys,
+    resume_id,
+    resume_proof,
+)
 from p2pxfer.pairing.role import Role
 from p2pxfer.pairing.wordlist import words
 
@@ -47,6 +58,43 @@ def test_a_label_cannot_run_into_the_sender(label: str):
     """``"x A"`` without a sender would be ``"x"`` from A."""
     with pytest.raises(ValueError, match="label"):
         both()[0].key(label)
+
+
+def test_each_attempt_has_keys_of_its_own():
+    """Fresh nonces give fresh keys, the same on both sides; with either one other, other keys."""
+    one, two, three = (bytes([n]) * ATTEMPT_NONCE for n in range(3))
+    a, b = both()
+    assert a.attempt(one, two).key(LABEL, Role.A) == b.attempt(one, two).key(LABEL, Role.A)
+    made = {
+        keys.key(LABEL, Role.A)
+        for keys in (
+            a,
+            both(bytes(32))[0].attempt(one, two),
+            *(a.attempt(*pair) for pair in permutations((one, two, three), 2)),
+        )
+    }
+    assert len(made) == 8
+    sealed = [a.attempt(one, nonce).sealer(LABEL).seal(b"offer") for nonce in (two, three)]
+    with pytest.raises(IntegrityError):
+        b.attempt(one, two).opener(LABEL).open(sealed[1])
+    assert b.attempt(one, two).opener(LABEL).open(sealed[0]) == b"offer"
+
+
+@pytest.mark.parametrize("length", [0, ATTEMPT_NONCE - 1, ATTEMPT_NONCE + 1])
+def test_a_nonce_of_another_length_makes_no_attempt(length: int):
+    """Neither side's: the two are joined without a length between them."""
+    for pair in ((bytes(length), bytes(ATTEMPT_NONCE)), (bytes(ATTEMPT_NONCE), bytes(length))):
+        with pytest.raises(ValueError, match="nonce"):
+            both()[0].attempt(*pair)
+
+
+def test_a_proof_is_of_one_secret_within_one_session():
+    """Another secret, or another session's challenge, makes another; ids tell sessions apart."""
+    challenges = [both(secret)[0].key("proof", Role.A) for secret in (SECRET, bytes(32))]
+    secrets = [bytes([n]) * 32 for n in range(3)]
+    assert len({resume_proof(s, c) for s in secrets for c in challenges}) == 6
+    assert len({resume_id(s) for s in secrets}) == 3
+    assert {len(resume_id(s)) for s in secrets} == {RESUME_ID_SIZE}
 
 
 def test_nothing_secret_is_shown():

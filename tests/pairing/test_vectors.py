@@ -18,7 +18,7 @@ from p2pxfer.errors import IntegrityError, InvalidCode, PeerMisbehaved
 from p2pxfer.pairing import code as codes
 from p2pxfer.pairing import hello as hellos
 from p2pxfer.pairing.hello import Hello
-from p2pxfer.pairing.keys import Opener, Role, Sealer
+from p2pxfer.pairing.keys import Opener, Role, Sealer, SessionKeys, resume_id, resume_proof
 from p2pxfer.pairing.pake import Pake
 from p2pxfer.pairing.wordlist import words
 
@@ -169,6 +169,18 @@ def test_the_handshake_by_the_specification():
     shown = [words()[int(bits[at : at + 11], 2)] for at in (0, 11, 22, 33)]
     assert vector["verifier_words"] == shown
     assert b["hello_nonce"] == mail_b[0][3:19].hex()
+
+
+def test_later_attempts_and_proofs_are_as_specified():
+    """Of a session, and of one that came before it."""
+    now, old, one, two = (bytes([n]) * 32 for n in range(4))
+    keys = SessionKeys(now, Role.A, bytes(32), Hello(), 1)
+    assert keys.attempt(one, two).secret == hkdf(now, one + two, b"p2pxfer/1 attempt")
+    assert resume_id(old) == hkdf(old, b"", b"p2pxfer/1 resume id")[:16]
+    challenge = hkdf(now, b"", b"p2pxfer/1 key proof A")
+    assert keys.key("proof", Role.A) == challenge
+    proving = hkdf(old, b"", b"p2pxfer/1 resume proof")
+    assert resume_proof(old, challenge) == hmac.digest(proving, challenge, "sha256")
 
 
 @pytest.mark.parametrize("vector", load("hello")["good"])
