@@ -13,7 +13,7 @@ import math
 import random
 import struct
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 from p2pxfer.sctp import chunks as c
 from p2pxfer.sctp.association import Association, Config
@@ -83,7 +83,7 @@ def end(role: int, *, own_peer: bool) -> tuple[Association, DataChannels]:
     return association, DataChannels(association, client=role == 0)
 
 
-@lru_cache(maxsize=8)
+@cache
 def recorded(role: int, own_peer: bool, initiates: int) -> list[tuple[str, object, float]]:
     """What happens to one end in a conversation with everything in it, in order.
 
