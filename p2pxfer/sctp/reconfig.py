@@ -194,7 +194,7 @@ class Reconfiguration:
     # --- requests of this end ---
 
     def _ask(self, now: float) -> None:
-        ids = []
+        ids: list[int] = []
         for _ in range(min(len(self._waiting), _LOOKED_AT)):
             stream_id = self._waiting.popleft()
             if len(ids) < MAX_STREAMS and self._streams.drained(stream_id):
