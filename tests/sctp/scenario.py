@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections import Counter, deque
@@ -348,10 +349,13 @@ class Run:
     """A scenario being played.
 
     Attributes:
+        scenario: what is played.
+        hostile: an end may find that it sends no more, at any time.
         ends: both endpoints.
     """
 
     scenario: Scenario
+    hostile: bool = False
     clock: Clock = field(default_factory=Clock)
     ends: list[Endpoint] = field(default_factory=list)
     applications: list[Application] = field(default_factory=list)
@@ -395,9 +399,10 @@ class Run:
     def _send(self, number: int, send: Send) -> None:
         self.applications[number].unsent -= 1
         self.applications[1 - number].expect(send)
-        self.ends[number].association.send(
-            send.stream, send.ppid, send.data, unordered=send.unordered
-        )
+        with contextlib.suppress(*(ValueError,) * self.hostile):
+            self.ends[number].association.send(
+                send.stream, send.ppid, send.data, unordered=send.unordered
+            )
 
     def _reset(self, number: int, ids: tuple[int, ...]) -> None:
         if not self.asked:

@@ -217,8 +217,7 @@ class Endpoint:
         batch, self._inbox = self._inbox, []
         self.largest_batch = max(self.largest_batch, len(batch))
         self.association.receive(batch, self.time)
-        if self.watched:
-            self._check_buffers()
+        self._check_buffers()
         self._flush()
 
     def _fire(self, armed: int, at: float) -> None:
