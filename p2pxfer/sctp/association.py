@@ -333,7 +333,7 @@ class Association:
             self._guard = now + GUARD
             if inbound.cumulative != self._ended_at:
                 self._end(now)
-        if inbound.unreported and self._sack_at is None:
+        if inbound.unreported and self._sack_at is None and self._state in RECEIVES:
             self._sack_at = now + OUR_DELAY
 
     def handle_timer(self, now: float) -> None:
@@ -544,6 +544,7 @@ class Association:
         """SHUTDOWN came."""
         if self._sending is None:
             return
+        self._sack_at = None  # no DATA is behind it
         self._sending.acknowledged(wire_tsn)
         if self._state in (State.ESTABLISHED, State.SHUTDOWN_PENDING):
             self._state = State.SHUTDOWN_RECEIVED

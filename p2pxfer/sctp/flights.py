@@ -17,6 +17,8 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import Final
 
+from p2pxfer.sctp.wire import HEADER
+
 FLYING: Final = 0
 LOST: Final = 1
 ACKED: Final = 2
@@ -363,9 +365,11 @@ class Scoreboard:
                 heappop(waiting)
                 continue
             size = count = 0
+            longer = False
             for entry in run.entries:
                 size += len(entry)
-                if (size > room or len(entry) > largest) and (taken or count):
+                longer = len(entry) + (0 if run.whole else HEADER) > largest
+                if (size > room or longer) and (taken or count):
                     break
                 count += 1
             if not count:
@@ -382,7 +386,7 @@ class Scoreboard:
             self.in_flight += run.size
             room -= run.size
             taken.append(run)
-            if count and len(run.entries[0]) > largest:
+            if longer:
                 break
         return taken
 

@@ -110,8 +110,11 @@ class Inbound:
 
     @property
     def open(self) -> bool:
-        """Whether what is in sequence can be taken; a message that is begun always ends."""
-        return self.used < self._window + self._limit
+        """Whether what is in sequence can be taken.
+
+        What is ahead of it never exceeds the window, so it can unless the application is slow.
+        """
+        return self.used <= self._window
 
     def data(self, flags: int, wire_tsn: int, where: int, payload: bytes) -> None:
         """Take one DATA chunk.
