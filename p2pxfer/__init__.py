@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from p2pxfer.files.walk import WalkOptions
     from p2pxfer.peer.servers import IceServer
     from p2pxfer.progress import Event, Progress
-    from p2pxfer.session.connect import Network
     from p2pxfer.session.interaction import Interaction
+    from p2pxfer.session.network import Network
     from p2pxfer.session.receive import receive
     from p2pxfer.session.send import send
     from p2pxfer.session.summary import Summary
@@ -42,7 +42,7 @@ _HOMES = {
     "Event": "p2pxfer.progress",
     "IceServer": "p2pxfer.peer.servers",
     "Interaction": "p2pxfer.session.interaction",
-    "Network": "p2pxfer.session.connect",
+    "Network": "p2pxfer.session.network",
     "Progress": "p2pxfer.progress",
     "Summary": "p2pxfer.session.summary",
     "TransferError": "p2pxfer.errors",

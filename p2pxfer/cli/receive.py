@@ -249,7 +249,7 @@ class Order:
         self.check(keyboard)
         from p2pxfer.cli.answers import Answers
         from p2pxfer.identity.config import load
-        from p2pxfer.session.connect import Network
+        from p2pxfer.session.network import Network
         from p2pxfer.session.receive import receive as receive_session
 
         config = load()

@@ -269,7 +269,7 @@ class Order:
         from p2pxfer.files.walk import WalkOptions
         from p2pxfer.identity.config import load
         from p2pxfer.pairing.code import MAX_WORDS, MIN_WORDS
-        from p2pxfer.session.connect import Network
+        from p2pxfer.session.network import Network
         from p2pxfer.session.send import send as send_session
 
         config = load()

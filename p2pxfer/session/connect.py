@@ -9,18 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import os
-import secrets
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pxfer import __version__
 from p2pxfer.errors import (
     CodeExpired,
     ConnectionFailed,
-    LocalFileError,
     PairingError,
     PeerGone,
     PeerMisbehaved,
@@ -49,6 +44,7 @@ from p2pxfer.session import lan
 from p2pxfer.session.exchange import Reconnect
 from p2pxfer.session.interaction import Interaction
 from p2pxfer.session.link import Link, connect
+from p2pxfer.session.network import Network, Sending, write_code
 from p2pxfer.session.pair import HANDSHAKE_TIMEOUT, VERIFY, Pairing
 
 if TYPE_CHECKING:
@@ -66,43 +62,6 @@ AGAIN: Final = (PeerGone, ConnectionFailed, RendezvousError, PeerMisbehaved, Wro
 # What a visitor may do with a code: guess it wrong, come and leave, or talk nonsense. That costs
 # the code, not the send. The last of these is a visitor's where this process is the rendezvous.
 VISITOR: Final = (PairingError, PeerGone, PeerMisbehaved, RendezvousMisbehaved)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """How the two sides find one another.
-
-    Attributes:
-        rendezvous: its URL, ``https://…``, ``http://…`` or ``host:port``; None to meet on this
-            network, where the sender runs a rendezvous of its own.
-        lan: meet on this network, whether or not a rendezvous is known.
-        ice_servers: STUN and TURN servers, beside those that the rendezvous offers.
-        relay_only: use TURN only, so that the peer never learns this machine's addresses.
-        timeout: seconds that the peers may take to find a path once they share a key.
-    """
-
-    rendezvous: str | None = None
-    lan: bool = False
-    ice_servers: tuple[IceServer, ...] = ()
-    relay_only: bool = False
-    timeout: float = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sending:
-    """How a sender lets itself be found.
-
-    Attributes:
-        chosen: the user's own code, or None to have one drawn.
-        words: how many words to draw.
-        wait: seconds that the code lives.
-        code_out: a file that takes the drawn code, for scripts.
-    """
-
-    chosen: str | None = None
-    words: int = 2
-    wait: float = 3600.0
-    code_out: Path | None = None
 
 
 class Connector:
@@ -325,7 +284,7 @@ class Connector:
 
     def _announce(self, code: str, sending: Sending, lives: float) -> None:
         if sending.code_out is not None:
-            _write_code(sending.code_out, code)
+            write_code(sending.code_out, code)
         if self._host is not None:
             event = CodeReady(code, self._host.link(code), lives, self._host.located(code))
         else:
@@ -403,21 +362,3 @@ class Connector:
 
 def _load_peer() -> None:
     importlib.import_module("p2pxfer.peer.connection")
-
-
-def _write_code(path: Path, code: str) -> None:
-    """Write ``code`` for scripts: whole or not at all, and for nobody else's eyes.
-
-    Raises:
-        LocalFileError: it can't be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "w", encoding="ascii") as out:
-            out.write(f"{code}\n")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise LocalFileError(f"the code can't be written to {path}: {error.strerror}") from error

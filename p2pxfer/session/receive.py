@@ -17,9 +17,10 @@ from p2pxfer.progress import (
     NullProgress,
     Progress,
 )
-from p2pxfer.session.connect import Connector, Network
+from p2pxfer.session.connect import Connector
 from p2pxfer.session.interaction import Interaction, Unattended
 from p2pxfer.session.link import Link
+from p2pxfer.session.network import Network
 from p2pxfer.session.placement import Acceptance
 from p2pxfer.session.receiving import transfer
 from p2pxfer.session.resume import Proofs, ReceiverMemory, Resume

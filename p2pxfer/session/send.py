@@ -12,8 +12,9 @@ from p2pxfer.errors import UsageError
 from p2pxfer.files.walk import Found, Skipped, WalkOptions, walk
 from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, TransferKind
 from p2pxfer.progress import NullProgress, Progress
-from p2pxfer.session.connect import Connector, Network, Sending
+from p2pxfer.session.connect import Connector
 from p2pxfer.session.interaction import Interaction, Unattended
+from p2pxfer.session.network import Network, Sending
 from p2pxfer.session.sending import Cargo, transfer
 from p2pxfer.session.stream_feed import AsyncReader
 from p2pxfer.session.summary import Summary

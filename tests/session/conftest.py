@@ -19,8 +19,8 @@ from p2pxfer.errors import PeerGone, TransferError
 from p2pxfer.progress import Event
 from p2pxfer.session import receive as receiving_room
 from p2pxfer.session import send as sending_room
-from p2pxfer.session.connect import Network
 from p2pxfer.session.interaction import OfferView
+from p2pxfer.session.network import Network
 from p2pxfer.transfer import liveness
 from tests.session.ends import PATIENCE, MemoryLink, Peer, channels, paired
 

@@ -28,7 +28,8 @@ from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import CodeBurnt, CodeReady, Connected, Note
 from p2pxfer.rendezvous.client import RendezvousClient
 from p2pxfer.rendezvous.server import app
-from p2pxfer.session.connect import Connector, Network, Sending
+from p2pxfer.session.connect import Connector
+from p2pxfer.session.network import Network, Sending
 from p2pxfer.session.pair import Pairing
 from p2pxfer.session.receive import receive
 from p2pxfer.session.send import send

@@ -35,7 +35,8 @@ from p2pxfer.rendezvous import room as rendezvous_room
 from p2pxfer.rendezvous.client import RendezvousClient
 from p2pxfer.rendezvous.messages import Crowded, Ended, Mail, Reason, Welcome
 from p2pxfer.session import connect, link, pair
-from p2pxfer.session.connect import Connector, Network
+from p2pxfer.session.connect import Connector
+from p2pxfer.session.network import Network
 from p2pxfer.session.receive import receive
 from p2pxfer.session.send import send
 from tests.session.conftest import Answers, Events, eventually
