@@ -26,7 +26,7 @@ from typing import Any
 COMMAND = (sys.executable, "-m", "p2pxfer")
 LARGE = 280 * 10**6  # bytes of the largest file
 SMALL = 500  # files of 40,000 bytes beside it
-PATIENCE = 120.0  # seconds without what is awaited
+PATIENCE = 120.0  # seconds without a word from either side
 LATEST = 5.0  # seconds between a connection and a kill
 SHARE = 0.05  # of the whole that a kill may cost
 ANSWERING = 5.0  # seconds until somebody who was told no tries again
@@ -248,8 +248,11 @@ class Transfer:
         self._sender = self._receiver = None
 
     def _until(self, come: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline, told = time.monotonic() + PATIENCE, 0
         while not come():
+            more = sum(len(run.events) for run in (self._sender, self._receiver) if run is not None)
+            if more != told:
+                deadline, told = time.monotonic() + PATIENCE, more
             if time.monotonic() > deadline:
                 raise SystemExit(f"nothing happens any more: {self.story()}")
             time.sleep(0.005)
@@ -304,6 +307,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20, help="kills in all")
     parser.add_argument("--each", type=int, default=4, help="kills in a transfer, at most")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with the counts so far
     began = time.monotonic()
     dice = random.Random(arguments.seed)  # noqa: S311  # to be repeated, not to be secret
     with tempfile.TemporaryDirectory(prefix="p2pxfer-kills-") as directory:
@@ -328,8 +332,8 @@ def main() -> int:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
-    print(f"seed {arguments.seed}, {(time.monotonic() - began) / 60:.0f} minutes")
-    print(*count.lines(), sep="\n")
+            print(f"seed {arguments.seed}, {(time.monotonic() - began) / 60:.0f} minutes")
+            print(*count.lines(), sep="\n")
     bad = count.wrong or count.left or max(count.shares(), default=0) > SHARE
     return 1 if bad else 0
 
