@@ -16,6 +16,7 @@ import typer
 
 from p2pxfer import __version__
 from p2pxfer.cli.clean import clean
+from p2pxfer.cli.doctor import doctor
 from p2pxfer.cli.manual import EXIT_CODES, OVERVIEW, GroupedCommand, Overview
 from p2pxfer.cli.receive import receive
 from p2pxfer.cli.send import send
@@ -61,6 +62,7 @@ app.command(cls=GroupedCommand, short_help="Send; shows a code.")(send)
 app.command(cls=GroupedCommand, short_help="Receive; asks for the code.")(receive)
 app.command(cls=GroupedCommand, short_help="Run a rendezvous for others to meet at.")(serve)
 app.command(cls=GroupedCommand, short_help="Remove what unfinished transfers have left.")(clean)
+app.command(cls=GroupedCommand, short_help="See what works here, and what to do.")(doctor)
 
 
 def main() -> NoReturn:

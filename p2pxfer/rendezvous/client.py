@@ -12,6 +12,8 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -45,7 +47,12 @@ HEARTBEAT: Final = 15.0  # seconds between pings; half of it without a pong is a
 
 
 class RendezvousClient:
-    """Use as an async context manager; rooms that are still open close with it."""
+    """Use as an async context manager; rooms that are still open close with it.
+
+    Attributes:
+        url: of the rendezvous, whole.
+        date: the time there when it last told its configuration, None if it does not say.
+    """
 
     def __init__(
         self,
@@ -75,6 +82,7 @@ class RendezvousClient:
             UsageError: ``url`` is none.
         """
         self.url = address.parse(url)
+        self.date: datetime | None = None
         self._on_state = on_state
         self._ssl_context = ssl_context
         self._direct = direct or address.is_loopback(urlsplit(self.url).hostname or "")
@@ -122,6 +130,7 @@ class RendezvousClient:
                         f"{self.url} answers, but not as a rendezvous does "
                         f"(HTTP status {response.status})"
                     )
+                self.date = _date(response.headers.get("Date", ""))
                 body = b""
                 async for part in response.content.iter_any():
                     body += part
@@ -227,6 +236,14 @@ class RendezvousClient:
 async def _refuse_redirect(*_: object) -> None:
     """A rendezvous sends nobody elsewhere: not to a machine that only the client can reach."""
     raise aiohttp.ClientError("it redirects, which a rendezvous does not")
+
+
+def _date(header: str) -> datetime | None:
+    """A Date header (RFC 9110 section 6.6.1), None if it is none."""
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def _seconds(lifetime: float | None) -> int:
