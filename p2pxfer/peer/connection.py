@@ -13,10 +13,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aiortc import RTCDataChannel, RTCPeerConnection
+from aiortc import RTCDataChannel
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.peer import diagnosis, ice, inflow, rtc
+from p2pxfer.peer import diagnosis, ice, inflow, rtc, seam
 from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel
 from p2pxfer.peer.servers import IceServer
 from p2pxfer.peer.signals import (
@@ -83,7 +83,7 @@ class PeerConnection:
         self._signal = signal
         self._on_state = on_state
         self._state = "new"
-        self._peer: RTCPeerConnection | None = None
+        self._peer: seam.Connection | None = None
         self._agent: ice.Agent | None = None
         self._channel: RtcChannel | None = None
         self._opened: asyncio.Future[RtcChannel] | None = None
@@ -166,7 +166,7 @@ class PeerConnection:
     async def _build(self, offer: Description | None) -> None:
         """Make aiortc's connection; with its own gathering only if ours can't be put under it."""
         for stock in (False, True):
-            peer = RTCPeerConnection(
+            peer = seam.Connection(
                 rtc.configuration(self._endpoints, relay_only=self._relay_only, stock=stock)
             )
             peer.on("connectionstatechange", self._state_changed)
@@ -177,6 +177,7 @@ class PeerConnection:
                 channel = peer.createDataChannel(LABEL)
                 channel.on("open", self._channel_opened)
             else:
+                peer.far_packet = offer.max_packet
                 await rtc.set_remote(peer, offer)
             self._agent = ice.attach(
                 peer,
@@ -194,8 +195,10 @@ class PeerConnection:
             self._channel = self._wrap(channel)
 
     def _wrap(self, data_channel: RTCDataChannel) -> RtcChannel:
-        agent = self._agent
-        channel = RtcChannel(data_channel, BEST_MESSAGE, agent.acknowledged if agent else None)
+        acknowledged = getattr(data_channel.transport, "acknowledged", None)
+        if acknowledged is None and self._agent is not None:
+            acknowledged = self._agent.acknowledged
+        channel = RtcChannel(data_channel, BEST_MESSAGE, acknowledged)
         channel.on_closed(self._channel_closed)
         return channel
 
@@ -208,7 +211,7 @@ class PeerConnection:
             own = replace(own, candidates=tuple(agent.local_candidates()), complete=False)
         elif self._relay_only:
             own = replace(own, candidates=tuple(c for c in own.candidates if c.type == "relay"))
-        self._local = own
+        self._local = own = replace(own, max_packet=peer.own_packet)
         self._send(own)
         for signal in self._unsaid:
             if signal not in own.candidates:
@@ -257,6 +260,7 @@ class PeerConnection:
         self._candidates.count(len(remote.candidates))
         if self._offerer:
             assert self._peer is not None
+            self._peer.far_packet = remote.max_packet
             await rtc.set_remote(self._peer, remote)
             assert self._channel is not None
             self._channel.max_message = _accepted(remote)

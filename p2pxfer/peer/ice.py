@@ -75,7 +75,8 @@ def attach(
         transport = dtls.transport
         connection = transport.iceGatherer._connection
         names = [hasattr(connection, name) for name in _CONNECTION_NAMES]
-        names += [hasattr(sctp, name) for name in _SCTP_NAMES]
+        if not hasattr(sctp, "acknowledged"):  # ours knows that by itself
+            names += [hasattr(sctp, name) for name in _SCTP_NAMES]
         names += [hasattr(dtls, "_send_data"), hasattr(transport, "_send")]
         inspect.signature(connection.get_component_candidates).bind(component=1, addresses=[])
         inspect.signature(turn.create_turn_endpoint).bind(

@@ -29,15 +29,22 @@ _OVER = (1, 6)  # SSL_ERROR_SSL, SSL_ERROR_ZERO_RETURN: openssl/ssl.h
 _LENGTH = struct.Struct(">H")
 
 
-def usable(connection: SSL.Connection | None) -> bool:
+def usable(connection: SSL.Connection) -> bool:
     """Whether the handles are where they are expected, and the version is the one known here."""
+    return _reachable(connection) and connection.get_protocol_version_name() == "DTLSv1.2"
+
+
+def available() -> bool:
+    """Whether connections that are made here can be `usable`."""
+    return _reachable(SSL.Connection(SSL.Context(SSL.DTLS_METHOD)))
+
+
+def _reachable(connection: SSL.Connection) -> bool:
     library = getattr(SSL, "_lib", None)
     return (
-        connection is not None
-        and hasattr(SSL, "_ffi")
+        hasattr(SSL, "_ffi")
         and all(hasattr(library, name) for name in _NAMES)
         and all(getattr(connection, name, None) is not None for name in _HANDLES)
-        and connection.get_protocol_version_name() == "DTLSv1.2"
     )
 
 

@@ -23,6 +23,7 @@ LAST_PORT = 0xFFFF
 LAST_PRIORITY = 0xFFFFFFFF
 MAX_LINES = 512  # of an SDP
 MAX_LINE = 1024  # characters
+LONGEST_PACKET = 16_384  # bytes of SCTP in one DTLS record: RFC 5246 section 6.2.1
 DEFAULT_MAX_MESSAGE = 65536  # RFC 8841 section 6.1: when a=max-message-size is absent
 
 Setup = Literal["actpass", "active", "passive"]
@@ -81,6 +82,8 @@ class Description:
     Attributes:
         fingerprints: pairs of digest name and upper-case hex, of the DTLS certificate.
         max_message: bytes accepted in one message; 0: any number.
+        max_packet: bytes of SCTP in one packet that this project's own association reads; 0: said
+            by no such one.
         complete: whether no further candidates will follow.
     """
 
@@ -92,6 +95,7 @@ class Description:
     setup: Setup
     sctp_port: int = 5000
     max_message: int = DEFAULT_MAX_MESSAGE
+    max_packet: int = 0
     candidates: tuple[Candidate, ...] = ()
     complete: bool = False
 
@@ -112,6 +116,7 @@ class Description:
             f"a=mid:{self.mid}",
             f"a=sctp-port:{self.sctp_port}",
             f"a=max-message-size:{self.max_message}",
+            *([f"a=x-p2pxfer-packet:{self.max_packet}"] if self.max_packet else []),
             f"a=ice-ufrag:{self.ufrag}",
             f"a=ice-pwd:{self.password}",
             "a=ice-options:trickle",
@@ -251,6 +256,7 @@ def parse_sdp(kind: DescriptionType, text: str) -> Description:
         setup=_setup(kind, attributes.get("setup", ["actpass"])[-1]),
         sctp_port=_number(attributes, "sctp-port", 5000, 1, LAST_PORT),
         max_message=_number(attributes, "max-message-size", DEFAULT_MAX_MESSAGE, 0, 1 << 63),
+        max_packet=_number(attributes, "x-p2pxfer-packet", 0, 0, LONGEST_PACKET),
         candidates=tuple(candidate for candidate in candidates if candidate is not None),
         complete="end-of-candidates" in attributes,
     )

@@ -10,6 +10,8 @@ import pytest
 from p2pxfer.errors import PeerGone, PeerMisbehaved
 from p2pxfer.peer import channel as channels
 
+pytestmark = pytest.mark.usefixtures("layer")
+
 
 async def test_messages_arrive_whole_and_in_order(joined):
     """From one byte to the longest, both ways at once."""

@@ -17,6 +17,8 @@ from p2pxfer.peer import ice
 from p2pxfer.peer.connection import PeerConnection
 from tests.peer.conftest import PATIENCE
 
+pytestmark = pytest.mark.usefixtures("layer")
+
 ALONE = {"ice_servers": (), "relay_only": False, "loopback": True}
 
 OTHER_END = """

@@ -12,7 +12,7 @@ from aiortc.rtcsctptransport import (
 )
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.peer import inflow
+from p2pxfer.peer import inflow, seam
 
 WHOLE = SCTP_DATA_FIRST_FRAG | SCTP_DATA_LAST_FRAG
 
@@ -40,6 +40,12 @@ def gapped(at: int) -> dict:
 def scattered(at: int) -> dict:
     """A stream for each."""
     return {"flags": SCTP_DATA_FIRST_FRAG, "stream_id": 2 * at}
+
+
+@pytest.fixture(autouse=True)
+def stock(monkeypatch) -> None:
+    """It guards aiortc's own association; ours has bounds of its own."""
+    monkeypatch.setenv(seam.VARIABLE, "stock")
 
 
 @pytest.mark.parametrize("attack", [endless, unbegun, waiting, gapped, scattered])

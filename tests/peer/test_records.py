@@ -155,4 +155,4 @@ def test_other_handles_are_noticed(ends, monkeypatch, missing):
     else:
         monkeypatch.setattr(records, "_NAMES", ("no_such_name",))
     assert not records.usable(ends[0])
-    assert not records.usable(None)
+    assert records.available() == (missing in records._HANDLES)

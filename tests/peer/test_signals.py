@@ -60,6 +60,7 @@ descriptions = st.builds(
     setup=st.sampled_from(["active", "passive"]),
     sctp_port=ports,
     max_message=st.integers(0, 1 << 40),
+    max_packet=st.integers(0, signals.LONGEST_PACKET),
     candidates=st.lists(candidates, max_size=8).map(tuple),
     complete=st.booleans(),
 )
@@ -139,6 +140,7 @@ def test_a_browsers_offer_is_understood():
         ("sctp-port:5000", "sctp-port:0"),
         ("sctp-port:5000", "sctp-port:٣"),
         ("sctp-port:5000", "sctp-port:5000\r\na=max-message-size:-1"),
+        ("sctp-port:5000", "sctp-port:5000\r\na=x-p2pxfer-packet:16385"),
         ("a=mid:0", "a=mid:0\r\na=candidate:nonsense"),
         ("a=mid:0", "a=mid:0\r\na=x:" + "x" * 2000),
         ("a=mid:0", "a=mid:0" + "\r\na=x" * 600),
