@@ -20,7 +20,7 @@ from p2pxfer.sctp.association import Association, Config
 from p2pxfer.sctp.datachannel import MAX_CHANNELS, MAX_REFUSED, DataChannels
 from p2pxfer.sctp.packets import CHECKSUM, checksum, checksum_valid, encode, parse
 from p2pxfer.sctp.parameters import zero_checksum_acceptable
-from tests.sctp.far_end import Fixed
+from tests.sctp.controllers import CONTROLLERS
 
 WINDOW = 60_000
 LIMIT = 20_000
@@ -30,6 +30,8 @@ MOST_STEPS = 60
 MOST_CONTROL = 256
 MOST_OWN = 40
 SEED = 7
+
+CONTROLS = ("fixed",) * 10 + ("bbr",) * 3 + ("cubic", "ledbat", "limited")
 
 _U32 = struct.Struct(">I")
 
@@ -74,25 +76,28 @@ class Draw:
         return int.from_bytes(bytes(self.byte() for _ in range(4)), "big")
 
 
-def end(role: int, *, own_peer: bool) -> tuple[Association, DataChannels]:
+def end(role: int, *, own_peer: bool, control: str = "fixed") -> tuple[Association, DataChannels]:
     """One of the two ends of the conversation."""
     config = Config(
         max_message=LIMIT, receive_window=WINDOW, packet_sizes=SIZES, own_peer=own_peer, streams=200
     )
-    association = Association(config, Fixed(), rng=random.Random(SEED + role))
+    association = Association(config, CONTROLLERS[control](), rng=random.Random(SEED + role))
     return association, DataChannels(association, client=role == 0)
 
 
 @cache
-def recorded(role: int, own_peer: bool, initiates: int) -> list[tuple[str, object, float]]:
+def recorded(
+    role: int, own_peer: bool, initiates: int, control: str = "fixed"
+) -> list[tuple[str, object, float]]:
     """What happens to one end in a conversation with everything in it, in order.
 
     Args:
         role: which of the two ends.
         own_peer: whether both know each other to be of this project.
         initiates: 1: the one end sends INIT, 2: the other, 3: both.
+        control: the congestion control of both.
     """
-    ends = [end(0, own_peer=own_peer), end(1, own_peer=own_peer)]
+    ends = [end(at, own_peer=own_peer, control=control) for at in (0, 1)]
     log: list[tuple[str, object, float]] = []
     chance = random.Random(3)
     now = 10.0
@@ -174,9 +179,10 @@ class Game:
     def __init__(self, program: bytes) -> None:
         self.draw = Draw(program)
         how = self.draw.byte()
-        role, own_peer, initiates = how & 1, bool(how & 2), how // 4 % 3 + 1
-        self.log = recorded(role, own_peer, initiates)
-        self.association, self.channels = end(role, own_peer=own_peer)
+        role, own_peer, initiates = how & 1, bool(how & 2), (how >> 2) % 3 + 1
+        control = CONTROLS[how >> 4]
+        self.log = recorded(role, own_peer, initiates, control)
+        self.association, self.channels = end(role, own_peer=own_peer, control=control)
         self.now = 10.0
         self.captured = [
             packet for name, (batch, *_) in self._received() for packet in batch if name

@@ -25,6 +25,7 @@ INITIAL: Final = 10
 PACE: Final = 1.25  # windows a round trip; twice that in slow start
 BURST: Final = 0.001  # seconds of the rate
 BASE: Final = 1172
+GRAIN: Final = 1e-6  # seconds: below that a round trip measures the clock
 
 
 class Ledbat:
@@ -120,7 +121,7 @@ class Ledbat:
             self._slow_down(now, ack.srtt)
             return
         used = not ack.app_limited and 2 * ack.prior_in_flight >= self.window
-        gain = 1.0 / min(DIVISORS, math.ceil(2 * TARGET / self._base))
+        gain = 1.0 / min(DIVISORS, math.ceil(2 * TARGET / max(self._base, GRAIN)))
         if self._slow_start:
             if used:
                 self._precise += gain * ack.acked
