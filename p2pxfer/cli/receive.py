@@ -124,7 +124,7 @@ def receive(
         bool,
         typer.Option(
             "--unsafe-symlinks",
-            help="Keep symlinks that are absolute or leave the tree.",
+            help="Keep symlinks that are absolute or lead out of the output folder.",
             rich_help_panel=WHERE,
         ),
     ] = False,

@@ -374,7 +374,7 @@ def test_a_stopped_terminal_does_not_stop_the_transfer(watch):
     began = time.monotonic()
     seen.go_on()
     while time.monotonic() - began < 1.0:
-        seen._read()
+        seen.read()
     assert "Sent" not in seen.text
     seen.type("\x11")
     assert seen.end() == 0

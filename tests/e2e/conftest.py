@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import pexpect
-import pyte
 import pytest
 
-PATIENCE = 150.0  # seconds until something that does not come fails the test
+from tests.terminal import Terminal
+
+PATIENCE = 600.0  # seconds until something that does not come fails the test
 COMMAND = (sys.executable, "-m", "p2pxfer")
 ROOT = Path(__file__).parents[2]
 
@@ -169,58 +169,15 @@ class Command:
         self.process.wait(PATIENCE)
 
 
-class Terminal:
-    """A command in a pseudo-terminal of its own, and the screen that a person sees.
-
-    Attributes:
-        frames: what the screen has shown so far, one text after another.
-    """
-
-    def __init__(self, words: Sequence[str], *, env: dict[str, str], cwd: Path) -> None:
-        self.process = pexpect.spawn(
-            words[0], list(words[1:]), env=env, cwd=str(cwd), dimensions=(40, 100), timeout=PATIENCE
-        )
-        self.screen = pyte.HistoryScreen(100, 40, history=10_000)
-        self._stream = pyte.ByteStream(self.screen)
-        self.frames: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """What the screen shows."""
-        return "\n".join(line.rstrip() for line in self.screen.display)
+class Watched(Terminal):
+    """A command in a terminal of its own."""
 
     def until(self, wanted: str) -> str:
         """Watch until the screen shows ``wanted``, a regular expression; returns what it found."""
-        deadline = time.monotonic() + PATIENCE
-        while not (found := re.search(wanted, self.text)):
-            assert self._read(), f"it ended before {wanted!r} came:\n{self.text}"
-            assert time.monotonic() < deadline, f"never saw {wanted!r}:\n{self.text}"
+        self.wait(lambda: re.search(wanted, self.text), repr(wanted))
+        found = re.search(wanted, self.text)
+        assert found is not None
         return found.group(found.lastindex or 0)
-
-    def type(self, keys: str) -> None:
-        """Press keys."""
-        self.process.send(keys)
-
-    def end(self) -> int:
-        """Watch until it ends; its exit code."""
-        deadline = time.monotonic() + PATIENCE
-        while self._read():
-            assert time.monotonic() < deadline, f"it does not end:\n{self.text}"
-        self.process.wait()
-        assert self.process.exitstatus is not None, f"killed by {self.process.signalstatus}"
-        return self.process.exitstatus
-
-    def _read(self) -> bool:
-        try:
-            data = self.process.read_nonblocking(65536, timeout=0.1)
-        except pexpect.TIMEOUT:
-            return True
-        except pexpect.EOF:
-            return False
-        for piece in re.split(rb"(?=\r)", data):  # what was drawn since the last look, step by step
-            self._stream.feed(piece)
-            self.frames.append(self.text)
-        return True
 
 
 class Machine:
@@ -242,7 +199,7 @@ class Machine:
         commands = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))
         self.env = {"PATH": commands, "HOME": str(home), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
         self._commands: list[Command] = []
-        self._terminals: list[Terminal] = []
+        self._terminals: list[Watched] = []
 
     def run(
         self,
@@ -295,10 +252,11 @@ class Machine:
         sender.end()
         return sender, receiver
 
-    def terminal(self, *words: str, env: dict[str, str] | None = None) -> Terminal:
+    def terminal(self, *words: str, env: dict[str, str] | None = None) -> Watched:
         """Start ``p2pxfer`` in a pseudo-terminal."""
         words = (*self.isolation, *COMMAND, *words)
-        self._terminals.append(Terminal(words, env=self.env | (env or {}), cwd=self.path))
+        env = self.env | (env or {})
+        self._terminals.append(Watched(words, env=env, patience=PATIENCE, cwd=self.path))
         return self._terminals[-1]
 
     def close(self) -> None:

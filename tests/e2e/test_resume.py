@@ -20,7 +20,7 @@ SIZE = 256 * BLOCK
 PART = SIZE // 5  # bytes after which a transfer is interrupted
 SHARE = 0.05  # of the whole, that may travel twice
 KILLS = 4
-SECONDS = 600  # after which they hang
+SECONDS = 3000  # after which they hang
 
 
 @pytest.fixture
