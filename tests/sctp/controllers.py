@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import math
+
+from p2pxfer.sctp.congestion.bbr import Bbr
+from p2pxfer.sctp.congestion.cubic import Cubic
+from p2pxfer.sctp.congestion.ledbat import Ledbat
+from p2pxfer.sctp.congestion.limit import Limited
+
+LIMIT = 500_000.0  # bytes per second, of what is limited
 
 
 class Fixed:
@@ -34,9 +39,10 @@ class Fixed:
         """Nothing."""
 
 
-CONTROLLERS = {"fixed": Fixed}
-for _room, _name in (("bbr", "Bbr"), ("cubic", "Cubic"), ("ledbat", "Ledbat")):
-    with contextlib.suppress(ImportError, AttributeError):
-        CONTROLLERS[_room] = getattr(
-            importlib.import_module(f"p2pxfer.sctp.congestion.{_room}"), _name
-        )
+CONTROLLERS = {
+    "fixed": Fixed,
+    "bbr": Bbr,
+    "cubic": Cubic,
+    "ledbat": Ledbat,
+    "limited": lambda: Limited(Bbr(), lambda: LIMIT),
+}
