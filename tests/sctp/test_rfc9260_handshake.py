@@ -378,6 +378,35 @@ def test_5_2_3_an_unexpected_init_ack_is_dropped(far, state):
     assert far.events() == []
 
 
+def test_5_2_4_b_a_far_end_that_began_twice_is_taken_by_its_cookie(far):
+    """INIT bore one tag, INIT ACK another: the cookie's counts, and the echo is sent no more."""
+    far.connect()
+    cookie = far.cookie_for(far.init(tag=0xAAAA0001, tsn=77))
+    assert far.give(far.init_ack(tag=0xAAAA0002)) == [c.CookieEcho(COOKIE)]
+    far.association.receive([encode(far.tag, [c.CookieEcho(cookie)])], far.now)
+    (packet,) = far.take()
+    assert (packet.tag, packet.chunks) == (0xAAAA0001, (c.CookieAck(),))
+    assert len(established(far)) == 1
+    assert c.CookieEcho(COOKIE) not in far.wait(30)
+    far.give(c.Data(3, 77, 0, 0, 53, b"on"))
+    assert far.events() == [e.Message(0, 53, b"on")]
+
+
+def test_5_2_4_b_not_once_data_was_exchanged(far):
+    """Another tag then would lose what is under way: the cookie is dropped."""
+    far.connect()
+    late = far.cookie_for(far.init(tag=0xAAAA0001, tsn=77))
+    far.give(far.init_ack())
+    far.give(c.CookieAck())
+    far.give(data(0, b"one"))
+    assert c.CookieAck() not in far.give(c.CookieEcho(late))
+    far.give(data(1, b"two"))
+    assert [event.data for event in far.events() if isinstance(event, e.Message)] == [
+        b"one",
+        b"two",
+    ]
+
+
 def test_5_2_4_d_a_cookie_that_comes_twice_is_answered_twice(far):
     """The COOKIE ACK was lost; nothing begins anew, also after the cookie's lifetime."""
     cookie = far.cookie_for(far.init())
