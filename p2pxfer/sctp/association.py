@@ -146,7 +146,8 @@ class Association:
             streams=config.streams,
             zero_checksum=config.zero_checksum,
         )
-        self._mtu = PathMtu(config.packet_sizes)
+        # packets are padded (RFC 9260 section 3.2): what is no multiple of four can't be filled
+        self._mtu = PathMtu([size & ~3 for size in config.packet_sizes])
         self._size = 0
         self._now = 0.0
         self._poked = False  # there may be more to send than when `transmit` was asked last

@@ -12,6 +12,7 @@ from collections import deque
 from functools import lru_cache
 from typing import Final
 
+from p2pxfer.sctp.chunks import Pad, write_chunk
 from p2pxfer.sctp.flights import Flight, Scoreboard
 from p2pxfer.sctp.wire import DATA_HEADER, HEADER, OVERHEAD, Wire
 
@@ -22,7 +23,9 @@ IMMEDIATE: Final = 0x8  # RFC 7053, as it stands in the flags' byte
 MASK: Final = 0xFFFFFFFF
 SSN_MASK: Final = 0xFFFF
 FLAGS_AT: Final = HEADER + 1  # of a packet with one chunk
-LEAST_SPACE: Final = DATA_HEADER + 4  # what is left of a packet that is worth filling
+LONG: Final = 4096  # bytes from which a view costs less than a copy
+LEAST_SPACE: Final = 64  # bytes left in a packet that are worth another chunk
+PADS: Final = (b"", *(write_chunk(Pad(length)) for length in range(4, LEAST_SPACE, 4)))
 _where = struct.Struct(">HHI")
 
 
@@ -194,6 +197,8 @@ class Outbound:
             packet = self._mixed(board, flight, size, sent)
             packets.append(packet)
             room -= len(packet)
+            if len(packet) < capacity + OVERHEAD:
+                break  # the last may be shorter than the others
         return packets
 
     def _full(self, tsn: int, count: int, capacity: int) -> list[bytes]:
@@ -214,6 +219,13 @@ class Outbound:
             tsns: range | list[int] = [(tsn + n) & MASK for n in range(count)]
         else:
             tsns = range(tsn, tsn + count)
+        if wire.zero and capacity > LONG:
+            pack = _full(HEADER, 0).pack
+            view = memoryview(data)
+            return [
+                b"".join((pack(wire.head, kind, tsn, where, b""), view[at : at + capacity]))
+                for kind, tsn, at in zip(kinds, tsns, offsets, strict=False)
+            ]
         if wire.zero:
             head = wire.head
             pack = _full(HEADER, capacity).pack
@@ -250,13 +262,15 @@ class Outbound:
             chunks.append(chunk)
             space -= len(chunk)
             self._left(length, sent)
+        # what is left is too short for a chunk: fill it, so that packets stay of one length
+        pad = PADS[space >> 2] if self._turns and space < LEAST_SPACE else b""
         if len(chunks) == 1:
-            packet = self._wire.wrap(chunks[0])
+            packet = self._wire.wrap(chunks[0] + pad)
             board.sent(flight, [packet], len(packet), whole=True)
             return packet
         body = b"".join(chunks)
         board.sent(flight, chunks, len(body), whole=False)
-        return self._wire.wrap(body)
+        return self._wire.wrap(body + pad)
 
     def _left(self, size: int, sent: dict[int, int]) -> None:
         """Bytes of the current message got their TSNs."""

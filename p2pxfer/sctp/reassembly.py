@@ -59,7 +59,7 @@ class Reassembly:
         self._expected: dict[int, int] = {}
         self._ahead: dict[int, dict[int, tuple[int, bytes]]] = {}
         self._unordered = 0
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | memoryview] = []
         self.where = 0
         self.size = 0
         self.kept = 0

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from p2pxfer.sctp.association import Association, Config
     from p2pxfer.sctp.inbound import Inbound
 
+LONG: Final = 4096  # bytes from which a view costs less than a copy
 MASK: Final = 0xFFFFFFFF
 HALF: Final = 0x80000000
 CHUNK_HEADER: Final = 4
@@ -116,7 +117,7 @@ class Receiving:
                 if head != number or not ((zero and not check) or valid(packet, check)):
                     break
                 if tsn == expected and place == where and kind == len(packet) - HEADER:
-                    append(packet[OVERHEAD:])
+                    append(packet[OVERHEAD:] if kind < LONG else memoryview(packet)[OVERHEAD:])
                     size += kind
                 elif kind == SACK_ALONE and not place & MASK and len(packet) == OVERHEAD:
                     if sack < 0 or (tsn - sack) & MASK < HALF:

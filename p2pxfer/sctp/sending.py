@@ -25,8 +25,9 @@ from p2pxfer.sctp.wire import HEADER, Wire
 
 MASK: Final = 0xFFFFFFFF
 HALF: Final = 0x80000000
-FLIGHT_PACKETS: Final = 64  # what one UDP_SEGMENT call takes
-FLIGHT_BYTES: Final = 65_507  # the longest UDP payload over IPv4
+CALL_PACKETS: Final = 64  # what one UDP_SEGMENT call takes
+CALL_BYTES: Final = 65_507  # the longest UDP payload over IPv4
+CALLS: Final = 4  # of these a flight, so that what it costs by itself is shared by many packets
 RECORD: Final = 64  # bytes of a DTLS record and more around a packet
 
 
@@ -271,7 +272,7 @@ class Sending:
         if allowance <= 0:
             self._ready_at = self._pacer.ready_at(now)
             return 0
-        flight = min(FLIGHT_PACKETS, max(1, FLIGHT_BYTES // (size + RECORD))) * size
+        flight = CALLS * min(CALL_PACKETS, max(1, CALL_BYTES // (size + RECORD))) * size
         return min(room, max(allowance, size), flight)
 
     def _probe_window(self, now: float) -> bool:
