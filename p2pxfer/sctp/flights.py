@@ -223,7 +223,7 @@ class Scoreboard:
         self.highest = max(self.highest, cumulative)
         flights = self.flights
         while flights and not flights[0].flying:
-            flights.popleft()
+            flights.popleft().runs.clear()  # or the two hold each other until a collection
         return True
 
     def report(self, blocks: Sequence[tuple[int, int]]) -> None:
@@ -320,16 +320,19 @@ class Scoreboard:
 
     def restore(self) -> None:
         """Let everything lost that was not sent again fly on, as it left."""
-        flights = set(self.flights)
+        kept = set(self.flights)
+        back: set[Flight] = set()
         for run in self.runs:
             if run.state == LOST:
                 run.state = FLYING
                 run.flight.flying += run.size
-                flights.add(run.flight)
+                if run.flight not in kept:
+                    back.add(run.flight)
+                    run.flight.runs.append(run)
         self.in_flight += self.lost
         self.lost = 0
         self._lost.clear()
-        self.flights = deque(sorted(flights, key=lambda flight: flight.sent))
+        self.flights = deque(sorted(kept | back, key=lambda flight: flight.sent))
 
     def reneged(self) -> bool:
         """Whether the peer took back what it had reported beyond the sequence.
