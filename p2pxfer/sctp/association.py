@@ -471,7 +471,9 @@ class Association:
         )
         if self._outbound.pending:
             self._sending.queued()
-        self._probing = Probing(self._mtu, self._sending.rtt, self._wire, self._rng)
+        self._probing = Probing(
+            self._mtu, self._sending.rtt, self._wire, self._rng, pads=config.own_peer
+        )
         if peer.capabilities & Capability.RECONFIGURATION:
             self._reconfiguration = Reconfiguration(
                 self,
