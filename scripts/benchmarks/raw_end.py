@@ -207,7 +207,10 @@ def main() -> None:
         uvloop.run(aiortc_end(**options))
     else:
         sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-        asyncio.run(p2pxfer_end(**options))
+        from p2pxfer.peer.udp import new_event_loop
+
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(p2pxfer_end(**options))
 
 
 if __name__ == "__main__":
