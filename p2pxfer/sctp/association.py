@@ -152,7 +152,7 @@ class Association:
         self._now = 0.0
         self._poked = False  # there may be more to send than when `transmit` was asked last
         self._wire = Wire(config.port, config.remote_port, 0)
-        self._outbound = Outbound(self._wire)
+        self._outbound = Outbound(self._wire, pads=config.own_peer)
         self._receiving = Receiving(self, config, self._handshake.tag)
         self._state = State.CLOSED
         self._over = False
@@ -391,7 +391,8 @@ class Association:
         if self._control:
             packets = list(self._control)
             self._control.clear()
-            return Transmit(packets)
+            # the answer to a long HEARTBEAT is as long, and its way back another one
+            return Transmit(packets, fragmentable=max(map(len, packets)) > self._mtu.size)
         if self._sending is None or self._probing is None or self._state not in SENDS:
             return None
         probe = self._probing.transmit(now)

@@ -1,7 +1,8 @@
-"""Probes of the path's packet size: HEARTBEAT filled up with PAD (RFC 8899 section 6.2, RFC 4820).
+"""Probes of the path's packet size: a HEARTBEAT filled up to it (RFC 8899 section 6.2).
 
-Which size to try and what to make of the outcome is mtu.py's; here is one probe at a time and its
-timer.
+To an end of this project the filling is a PAD chunk (RFC 4820), which is not sent back. Others may
+not know it (werift ends its process over one): to them it is part of the HEARTBEAT. Which size to
+try and what to make of the outcome is mtu.py's; here is one probe at a time and its timer.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ PATIENCE: Final = 2  # timeouts until a probe counts as lost (RFC 8899 section 5
 class Probing:
     """The probe that is under way."""
 
-    __slots__ = ("_due", "_info", "_mtu", "_rng", "_rtt", "_size", "_wire")
+    __slots__ = ("_due", "_info", "_mtu", "_pads", "_rng", "_rtt", "_size", "_wire")
 
-    def __init__(self, mtu: PathMtu, rtt: RoundTrip, wire: Wire, rng: random.Random) -> None:
+    def __init__(
+        self, mtu: PathMtu, rtt: RoundTrip, wire: Wire, rng: random.Random, *, pads: bool
+    ) -> None:
+        self._pads = pads
         self._mtu = mtu
         self._rtt = rtt
         self._wire = wire
@@ -39,14 +43,17 @@ class Probing:
         size = self._mtu.probe(now)
         if size is None:
             return None
-        self._info = self._rng.randbytes(INFO)
+        info = self._rng.randbytes(INFO)
         self._size = size
         self._due = now + PATIENCE * self._rtt.timeout
-        body = write_chunk(Heartbeat(self._info))
-        rest = size - HEADER - len(body)
-        if rest:
-            body += write_chunk(Pad(rest))
-        return self._wire.wrap(body)
+        rest = size - HEADER - len(write_chunk(Heartbeat(info)))
+        if not self._pads:
+            info += bytes(rest)
+            rest = 0
+        self._info = info
+        return self._wire.wrap(
+            write_chunk(Heartbeat(info)) + (write_chunk(Pad(rest)) if rest else b"")
+        )
 
     def acknowledged(self, info: bytes, now: float) -> None:
         """HEARTBEAT ACK came."""
