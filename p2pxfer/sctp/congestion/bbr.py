@@ -19,6 +19,7 @@ DRAIN_GAIN: Final = 0.35
 CYCLE: Final = (1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 UP: Final = 0
 DOWN: Final = 1
+LOOK: Final = 3  # by then it is known what the first phase brought
 WINDOW_GAIN: Final = 2.0
 GROWTH: Final = 1.25  # a round that delivers so much more says that the pipe isn't full
 FULL_ROUNDS: Final = 3
@@ -34,6 +35,9 @@ INITIAL: Final = 10  # packets (RFC 6928)
 LEAST: Final = 4
 QUEUED_LOSS: Final = 0.02  # of a round that waited in a queue
 HEAVY_LOSS: Final = 0.1  # of any round: a policer
+EVIDENCE: Final = 4  # packets lost in a round, below which it may be chance
+STARTUP_EVIDENCE: Final = 8
+RISEN: Final = 1.15  # asking for more brought so much: ask again at once
 QUEUED_GAIN: Final = 1.25
 QUEUED_MORE: Final = 0.004
 BETA: Final = 0.7
@@ -60,6 +64,7 @@ class Bbr:
     """
 
     __slots__ = (
+        "_asked",
         "_cap",
         "_cycle",
         "_cycle_at",
@@ -73,6 +78,7 @@ class Bbr:
         "_in_flight",
         "_min_rtt_at",
         "_probe_until",
+        "_queued",
         "_rates",
         "_round",
         "_round_acked",
@@ -109,6 +115,8 @@ class Bbr:
         self._round_at = -math.inf
         self._round_acked = self._round_lost = self._round_flight = 0
         self._round_rtt = math.inf
+        self._queued = False  # the last round waited in a queue
+        self._asked = math.inf  # the bandwidth before more was asked for
         self._full = 0.0
         self._full_count = 0
         self._cycle = 2
@@ -225,8 +233,9 @@ class Bbr:
         """Lower the cap after a bad round, raise it after any other."""
         lost = self._round_lost
         share = lost / (lost + self._round_acked) if lost else 0.0
-        queued = self._round_rtt > QUEUED_GAIN * self.min_rtt + QUEUED_MORE
-        if lost > 2 * self._size and (share > HEAVY_LOSS or (queued and share > QUEUED_LOSS)):
+        queued = self._queued = self._round_rtt > QUEUED_GAIN * self.min_rtt + QUEUED_MORE
+        least = STARTUP_EVIDENCE if self.mode is Mode.STARTUP else EVIDENCE
+        if lost >= least * self._size and (share > HEAVY_LOSS or (queued and share > QUEUED_LOSS)):
             if self.mode is Mode.STARTUP:
                 self._full_count = FULL_ROUNDS
             self._cap = max(BETA * min(self._cap, self._round_flight), self._bdp())
@@ -297,7 +306,13 @@ class Bbr:
         else:
             done = passed
         if done:
-            self._cycle = (phase + 1) % len(CYCLE)
+            phase = (phase + 1) % len(CYCLE)
+            if phase == UP:
+                self._asked = self.bandwidth
+            elif phase == LOOK and self.bandwidth > RISEN * self._asked and not self._queued:
+                self._asked = self.bandwidth
+                phase = UP
+            self._cycle = phase
             self._cycle_at = now
             self._gain = CYCLE[self._cycle]
 

@@ -1,6 +1,8 @@
 """A control that yields: LEDBAT++ (draft-irtf-iccrg-ledbat-plus-plus) for background transfers.
 
 It aims at a small delay in the bottleneck's queue, so whoever fills the queue gets what there is.
+Beyond the draft, a queue that overflows before it holds the target lowers the target: otherwise it
+would only notice others by losses, as they do, and take a third of the link from them.
 From time to time it lets the queue run empty, to see the path's round trip without itself.
 """
 
@@ -13,6 +15,8 @@ from typing import Final
 from p2pxfer.sctp.congestion.controller import Ack
 
 TARGET: Final = 0.06  # seconds of queueing (section 4 of the draft)
+LEAST_TARGET: Final = 0.008
+QUEUE_SHARE: Final = 0.5  # of a queue that overflows before it holds the target
 DIVISORS: Final = 16  # most that growth is slowed on short paths
 EXIT: Final = 0.75  # of the target: the first slow start ends
 SLOWDOWN_ROUNDS: Final = 2  # round trips of a slowdown, and between the first and slow start
@@ -37,6 +41,7 @@ class Ledbat:
         "_frozen_until",
         "_minute",
         "_minutes",
+        "_most",
         "_precise",
         "_recovered_at",
         "_saved",
@@ -44,6 +49,7 @@ class Ledbat:
         "_slow_since",
         "_slow_start",
         "_slowdown_at",
+        "_target",
         "_threshold",
         "quantum",
         "rate",
@@ -63,6 +69,8 @@ class Ledbat:
         self._minute = -math.inf
         self._base = math.inf
         self._current: deque[float] = deque(maxlen=FILTER)
+        self._target = TARGET
+        self._most = 0.0  # seconds of queueing, the most since the last loss
         self._slow_start = True
         self._threshold = math.inf
         self._slowdown_at = math.inf
@@ -105,6 +113,8 @@ class Ledbat:
         if ack.lost:
             if ack.delivered >= self._recovered_at:
                 self._recovered_at = ack.delivered + ack.in_flight + ack.lost
+                self._target = min(TARGET, max(QUEUE_SHARE * self._most, LEAST_TARGET))
+                self._most = 0.0
                 self._saved = self._precise
                 self._threshold = max(self._precise / 2, LEAST * self._size)
                 if self._frozen_until is None:
@@ -117,6 +127,7 @@ class Ledbat:
             self._frozen_until = None
             self._slow_start = True
         delay = min(self._current) - self._base if self._current else 0.0
+        self._most = max(self._most, delay)
         if now >= self._slowdown_at and not self._slow_start:
             self._slow_down(now, ack.srtt)
             return
@@ -126,15 +137,15 @@ class Ledbat:
             if used:
                 self._precise += gain * ack.acked
             first = self._threshold == math.inf
-            if self._precise >= self._threshold or (first and delay > EXIT * TARGET):
+            if self._precise >= self._threshold or (first and delay > EXIT * self._target):
                 self._end_slow_start(now, ack.srtt)
             return
         share = ack.acked / self._precise  # of a round trip
-        if delay < TARGET:
+        if delay < self._target:
             if used:
                 self._precise += gain * self._size * share
             return
-        change = gain * self._size - self._precise * (delay / TARGET - 1)
+        change = gain * self._size - self._precise * (delay / self._target - 1)
         self._precise += max(change, -self._precise / 2) * share
         self._precise = max(self._precise, float(LEAST * self._size))
 
