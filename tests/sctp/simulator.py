@@ -162,6 +162,7 @@ class Endpoint:
     most_buffered: int = 0
     monitor: Monitor = field(init=False)
     _inbox: list[bytes] = field(default_factory=list)
+    _sound: list[bytes] = field(default_factory=list)
     _reading: bool = False
     _armed: int = 0
     _armed_at: float | None = None
@@ -199,9 +200,9 @@ class Endpoint:
         """A packet reached the socket."""
         if not sound and packet[8:12] == bytes(4):
             return  # DTLS authenticates what has no checksum
-        if self.watched and sound:
-            self.monitor.came(packet)
         self._inbox.append(packet)
+        if self.watched and sound:
+            self._sound.append(packet)
         if not self._reading:
             self._reading = True
             self.clock.at(self._free(self.clock.now + self.shell.tick), self._read)
@@ -215,6 +216,9 @@ class Endpoint:
     def _read(self) -> None:
         self._reading = False
         batch, self._inbox = self._inbox, []
+        for packet in self._sound:
+            self.monitor.came(packet)
+        self._sound.clear()
         self.largest_batch = max(self.largest_batch, len(batch))
         self.association.receive(batch, self.time)
         self._check_buffers()
