@@ -59,6 +59,10 @@ class Stream:
 class Outbound:
     """All streams' queues.
 
+    Args:
+        wire: how packets begin.
+        pads: the peer knows PAD chunks (RFC 4820); not every stack survives them.
+
     Attributes:
         pending: bytes of user data without a TSN.
         ready: whether there is something to cut now.
@@ -67,7 +71,9 @@ class Outbound:
     __slots__ = (
         "_data",
         "_flags",
+        "_least",
         "_offset",
+        "_pads",
         "_stream",
         "_streams",
         "_turns",
@@ -76,8 +82,10 @@ class Outbound:
         "pending",
     )
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, *, pads: bool) -> None:
         self._wire = wire
+        self._pads = pads
+        self._least = LEAST_SPACE if pads else DATA_HEADER + 4
         self._streams: dict[int, Stream] = {}
         self._turns: deque[Stream] = deque()
         self._stream: Stream | None = None  # whose message is being cut
@@ -245,7 +253,7 @@ class Outbound:
         space = size - HEADER
         chunks: list[bytes] = []
         tsn = board.next
-        while space >= LEAST_SPACE and (self._stream is not None or self._turn()):
+        while space >= self._least and (self._stream is not None or self._turn()):
             rest = len(self._data) - self._offset
             room = (space - DATA_HEADER) & ~3
             length = min(rest, room)
@@ -263,7 +271,7 @@ class Outbound:
             space -= len(chunk)
             self._left(length, sent)
         # what is left is too short for a chunk: fill it, so that packets stay of one length
-        pad = PADS[space >> 2] if self._turns and space < LEAST_SPACE else b""
+        pad = PADS[space >> 2] if self._pads and self._turns and space < LEAST_SPACE else b""
         if len(chunks) == 1:
             packet = self._wire.wrap(chunks[0] + pad)
             board.sent(flight, [packet], len(packet), whole=True)

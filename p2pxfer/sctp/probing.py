@@ -1,8 +1,8 @@
 """Probes of the path's packet size: a HEARTBEAT filled up to it (RFC 8899 section 6.2).
 
-To an end of this project the filling is a PAD chunk (RFC 4820), which is not sent back. Others may
-not know it (werift ends its process over one): to them it is part of the HEARTBEAT. Which size to
-try and what to make of the outcome is mtu.py's; here is one probe at a time and its timer.
+To an end of this project the filling is a PAD chunk (RFC 4820), which is not sent back. Not every
+other stack survives one (werift ends its process): to them it is part of the HEARTBEAT. Which size
+to try and what to make of the outcome is mtu.py's; here is one probe at a time and its timer.
 """
 
 from __future__ import annotations
