@@ -473,7 +473,11 @@ class Association:
         if self._outbound.pending:
             self._sending.queued()
         self._probing = Probing(
-            self._mtu, self._sending.rtt, self._wire, self._rng, pads=config.own_peer
+            self._mtu,
+            self._sending.rtt,
+            self._wire,
+            self._rng,
+            pads=Capability.NO_PADDING not in peer.capabilities,
         )
         if peer.capabilities & Capability.RECONFIGURATION:
             self._reconfiguration = Reconfiguration(
@@ -512,6 +516,8 @@ class Association:
         self._over = True
         self._state = State.CLOSED
         self._sack_at = self._repeat_at = self._guard = None
+        if self._sending is not None:
+            self._sending.board.clear()
         self._sending = self._probing = self._inbound = self._reconfiguration = None
         self._handshake.stop()
         self._outbound.clear()

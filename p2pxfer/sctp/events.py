@@ -10,12 +10,13 @@ from enum import IntFlag
 
 
 class Capability(IntFlag):
-    """What both ends announced, and so may be used."""
+    """What both ends announced, and so may be used; and what the peer can't bear."""
 
     NONE = 0
     RECONFIGURATION = 1  # RFC 6525, in Supported Extensions (RFC 5061 section 4.2.7)
     FORWARD_TSN = 2  # RFC 3758 section 3.1
     ZERO_CHECKSUM = 4  # RFC 9653 section 4, with DTLS as what makes up for it
+    NO_PADDING = 8  # takes offence at a PAD chunk (RFC 4820), which is never announced
 
 
 @dataclass(frozen=True, slots=True)

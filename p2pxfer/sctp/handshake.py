@@ -39,6 +39,7 @@ ATTEMPTS: Final = 16  # RFC 9260 section 16 has 8 (Max.Init.Retransmits), at lon
 FIRST_WAIT: Final = 0.5  # seconds until INIT or COOKIE ECHO is sent again, doubled each time
 LONGEST_WAIT: Final = 3.0
 LEAST_RWND: Final = 1500  # RFC 9260 section 5.1
+TAKES_OFFENCE: Final = b"\xc0\x82"  # as werift lists extensions, which ends its process over PAD
 MOST_RWND: Final = 0xFFFFFFFF
 
 
@@ -179,6 +180,8 @@ class Handshake:
             capabilities |= Capability.RECONFIGURATION
         if parameters.find(told, ParameterType.FORWARD_TSN_SUPPORTED) is not None:
             capabilities |= Capability.FORWARD_TSN
+        if parameters.find(told, ParameterType.SUPPORTED_EXTENSIONS) == TAKES_OFFENCE:
+            capabilities |= Capability.NO_PADDING
         if self._zero and parameters.accepts_zero_checksum(told):
             capabilities |= Capability.ZERO_CHECKSUM
         return Peer(

@@ -1,7 +1,8 @@
 """Probes of the path's packet size: a HEARTBEAT filled up to it (RFC 8899 section 6.2).
 
-To an end of this project the filling is a PAD chunk (RFC 4820), which is not sent back. Not every
-other stack survives one (werift ends its process): to them it is part of the HEARTBEAT. Which size
+The filling is a PAD chunk (RFC 4820), which is not sent back; or it is part of the HEARTBEAT, which
+any stack takes, but some, like Chromium, don't send back what is longer than packets of their own.
+So where one way was lost the other is tried, but for stacks that a PAD chunk would harm. Which size
 to try and what to make of the outcome is mtu.py's; here is one probe at a time and its timer.
 """
 
@@ -22,12 +23,12 @@ PATIENCE: Final = 2  # timeouts until a probe counts as lost (RFC 8899 section 5
 class Probing:
     """The probe that is under way."""
 
-    __slots__ = ("_due", "_info", "_mtu", "_pads", "_rng", "_rtt", "_size", "_wire")
+    __slots__ = ("_changes", "_due", "_info", "_mtu", "_pads", "_rng", "_rtt", "_size", "_wire")
 
     def __init__(
         self, mtu: PathMtu, rtt: RoundTrip, wire: Wire, rng: random.Random, *, pads: bool
     ) -> None:
-        self._pads = pads
+        self._pads = self._changes = pads
         self._mtu = mtu
         self._rtt = rtt
         self._wire = wire
@@ -69,6 +70,7 @@ class Probing:
         """See whether the probe is lost."""
         if self._info is not None and now >= self._due:
             self._info = None
+            self._pads = self._changes and not self._pads
             self._mtu.on_probe_lost(self._size, now)
 
     def path_changed(self, now: float) -> None:

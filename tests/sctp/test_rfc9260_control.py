@@ -8,7 +8,8 @@ from p2pxfer.sctp import chunks as c
 from p2pxfer.sctp import events as e
 from p2pxfer.sctp.association import State
 from p2pxfer.sctp.packets import CHECKSUM, checksum, encode, parse
-from tests.sctp.far_end import TAG, TSN, FarEnd, data, sack
+from p2pxfer.sctp.parameters import supported_extensions
+from tests.sctp.far_end import EXTENSIONS, TAG, TSN, FarEnd, data, sack
 
 EARLIER = (TSN - 1) & 0xFFFFFFFF
 
@@ -97,21 +98,47 @@ def test_8_3_an_answer_that_was_not_asked_for_changes_nothing(far):
     assert far.association.state is State.ESTABLISHED
 
 
-@pytest.mark.parametrize("own_peer", [False, True])
-def test_8_3_this_ends_probes_are_heartbeats_filled_up(own_peer):
-    """As long as the size that they try; sizes are taken when they are echoed.
+SIZES = (1172, 1252, 1424)
+WERIFT = (EXTENSIONS[0], supported_extensions((192, 130)))
 
-    A PAD chunk goes to ends of this project alone: some other stack takes offence at one.
-    """
-    far = FarEnd(packet_sizes=(1172, 1252, 1424), own_peer=own_peer).establish()
-    for _ in range(50):
+
+def probed(far, echoes):
+    """The chunks' types of each probe, with the ones that ``echoes`` wants echoed."""
+    found = []
+    for _ in range(80):
         far.wait(0.5)
         probes, far.probes = far.probes, []
         for probe in probes:
-            assert len(probe) in (1172, 1252, 1424)
             heartbeat, *rest = parse(probe).chunks
-            assert [type(chunk) for chunk in rest] == [c.Pad] * own_peer
-            far.give(c.HeartbeatAck(heartbeat.info))
+            assert len(probe) in SIZES
+            found.append([type(chunk) for chunk in (heartbeat, *rest)])
+            if echoes(heartbeat, rest):
+                far.give(c.HeartbeatAck(heartbeat.info))
+    return found
+
+
+def test_8_3_this_ends_probes_are_heartbeats_filled_up():
+    """With a PAD chunk (RFC 4820), as long as the size that they try, which counts once echoed."""
+    far = FarEnd(packet_sizes=SIZES).establish()
+    found = probed(far, lambda *_: True)
+    assert found[:3] == [[c.Heartbeat, c.Pad]] * 3
+    assert far.association.packet_size == 1424
+
+
+def test_8_3_a_far_end_that_drops_padding_is_probed_without():
+    """As one that knows no PAD chunk and drops what it comes in."""
+    far = FarEnd(packet_sizes=SIZES).establish()
+    probed(far, lambda _, rest: not rest)
+    assert far.association.packet_size == 1424
+
+
+def test_8_3_a_far_end_that_padding_harms_gets_none():
+    """Known by how it lists its extensions; not after losses either."""
+    far = FarEnd(packet_sizes=SIZES).establish(WERIFT)
+    turn = iter(range(1000))
+    found = probed(far, lambda *_: next(turn) % 2)
+    assert len(found) > 4
+    assert all(chunks == [c.Heartbeat] for chunks in found)
     assert far.association.packet_size == 1424
 
 
