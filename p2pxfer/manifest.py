@@ -5,8 +5,8 @@ Names are bytes, as POSIX has them; whether one may reach a disk is decided in `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 DIGEST_SIZE = 32  # bytes of a BLAKE3 digest (BLAKE3 specification, section 2.3)
 MIN_BLOCK = 256 * 1024
@@ -47,8 +47,7 @@ class Failure(IntEnum):
     PARENT_FAILED = 39
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, directory or symlink of the tree that is sent.
 
     Attributes:

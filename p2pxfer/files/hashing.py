@@ -19,6 +19,7 @@ different inputs give the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct
 
@@ -83,6 +84,14 @@ class FileRoot:
         hasher.update(_COUNT.pack(size))
         root: bytes = hasher.digest()
         return root
+
+
+def file_root(digests: Iterable[bytes], size: int) -> bytes:
+    """The root of a file of ``size`` bytes with these blocks."""
+    hasher = _file.copy()
+    hasher.update(b"".join((*digests, _COUNT.pack(size))))
+    root: bytes = hasher.digest()
+    return root
 
 
 class TransferRoot:

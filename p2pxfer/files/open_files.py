@@ -46,6 +46,11 @@ class OpenFiles:
             self._placing.journal.partial(Partial.of(admission.entry, name, os.fstat(fd)))
         return partial
 
+    def may_adopt(self, admission: Admission) -> bool:
+        """Whether the journal tells of something that an earlier run has left."""
+        journal = self._placing.journal
+        return journal is not None and admission.entry.path in journal.earlier_partials
+
     def adopt(self, admission: Admission, size: int, home: Home) -> PartialFile | None:
         """Go on with what the journal says that an earlier run has left, if it is there.
 

@@ -66,6 +66,25 @@ class SourceFile:
             raise reading(error) from error
         return data
 
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill ``target`` with the bytes from ``offset`` on.
+
+        Raises:
+            EntryError: the file ends before that by now, or can't be read.
+        """
+        if not hasattr(os, "preadv"):
+            target[:] = self.read_at(offset, len(target))
+            return
+        done = 0
+        try:
+            while done < len(target):
+                more = os.preadv(self._fd, [target[done:]], offset + done)
+                if not more:
+                    raise EntryError(Failure.CHANGED, "it became shorter while it was read")
+                done += more
+        except OSError as error:
+            raise reading(error) from error
+
     def is_hole(self, offset: int, length: int) -> bool:
         """Whether nothing is stored for these bytes, so that all are zeros; False if unknown."""
         if not self._hole_at <= offset < self._data_at:

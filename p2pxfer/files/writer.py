@@ -160,6 +160,10 @@ class OutputTree:
         ]
         return self._named(nameless, together=together)
 
+    def may_hold(self, admission: Admission) -> bool:
+        """Whether `adopt` or `older` may have something for an admitted file."""
+        return admission.older is not None or self._open_files.may_adopt(admission)
+
     def adopt(self, admission: Admission, size: int) -> PartialFile | None:
         """Go on with what an earlier run has left of an admitted file; see `PartialFile.stale`.
 

@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from p2pxfer.errors import (
     IntegrityError,
@@ -24,6 +24,8 @@ from p2pxfer.errors import (
     TransferError,
 )
 from p2pxfer.progress import Progress, Reconnecting, Resumed, Stalled
+from p2pxfer.session.memory import steady
+from p2pxfer.session.side import Side
 from p2pxfer.transfer.actions import Done, Lost, Send
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
 from p2pxfer.transfer.dialogue import Dialogue
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 OUTGOING_LIMIT: Final = 1024 * 1024  # bytes packed ahead of the channel
 MOST_WAITING: Final = 32 * 1024 * 1024  # bytes; an honest side owes its peer half of that at most
 OVERHEAD: Final = 64  # bytes charged for a message beside its own, so that tiny ones are bounded
+SLICE: Final = 0.001  # seconds of the machine's deeds before other tasks get the loop
 FAREWELL: Final = 3.0  # seconds that the last words may take
 LINGER: Final = 10.0  # seconds for a sender to come back for a receipt that it may not have had
 MOST_UNHEARD: Final = 64  # messages; whoever begins anew says little before it is answered
@@ -46,28 +49,6 @@ TELL_PAUSE: Final = 0.5  # seconds between two signs of what has been had, when 
 CLOSED: Final = "the connection to the other side broke"
 
 Reconnect = Callable[[float | None], Awaitable["Link"]]  # takes seconds, None for as long as usual
-
-
-class Side(Protocol):
-    """What a sender or receiver does beside the machine.
-
-    Attributes:
-        doing: what it is at, where the machine can't know: a prompt.
-    """
-
-    doing: Activity | None
-
-    def perform(self, action: Any) -> None:
-        """Begin what the machine asks for; must not block."""
-
-    def advance(self, exchange: Exchange) -> bool:
-        """Answer the machine with whatever has become ready; whether anything was answered."""
-
-    def take(self, payload: bytes | memoryview) -> None:
-        """Bytes of content have arrived."""
-
-    def outcome(self) -> Receipt | None:
-        """What the transfer came to if the other side is never heard again; None: nothing yet."""
 
 
 class Exchange:
@@ -154,6 +135,10 @@ class Exchange:
             PeerRestarted: the other side has nothing of this dialogue any more; the link is well.
             TransferError: whatever ended the transfer early; the other side has been told.
         """
+        with steady():
+            return await self._run()
+
+    async def _run(self) -> Receipt:
         pump = asyncio.create_task(self._pump())
         try:
             if self.link.channel.max_message < MIN_MESSAGE:
@@ -209,11 +194,11 @@ class Exchange:
                 outcome = await self._go_on(self._cut)
                 if outcome is not None:
                     return outcome
-            self.drain()
+            more = self.drain()
             if self._receipt is not None:
                 self.post(self._outbox.flush())
                 return self._receipt
-            if self._side.advance(self):
+            if more or self._side.advance(self):
                 await asyncio.sleep(0)
                 continue
             self.post(self._outbox.flush())
@@ -268,9 +253,10 @@ class Exchange:
                 reconnecting.cancel()
                 await asyncio.gather(reconnecting, return_exceptions=True)
 
-    def drain(self) -> None:
-        """Do what the machine asks for, until it asks for nothing more."""
+    def drain(self) -> bool:
+        """Do what the machine asks for, for a short time; whether there is more."""
         machine, now = self._machine, time.monotonic()
+        stop = now + SLICE
         while (action := machine.next_action(now)) is not None:
             if isinstance(action, Send):
                 self.post(self._outbox.add(action.message))
@@ -283,6 +269,9 @@ class Exchange:
                 self._receipt = action.receipt
             else:
                 self._side.perform(action)
+            if time.monotonic() > stop:
+                return True
+        return False
 
     async def _rest(self) -> None:
         now = time.monotonic()

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.hashing import FileRoot, block_digest, is_zero, zero_digest
-from p2pxfer.files.reader import SMALL, SourceTree
+from p2pxfer.files.reader import SMALL, SourceFile, SourceTree
 from p2pxfer.manifest import Entry, Failure, block_size
 
 AHEAD: Final = 16 * 1024 * 1024  # bytes read and not yet taken
@@ -35,13 +35,16 @@ class Opened(NamedTuple):
 
 
 class Content(NamedTuple):
-    """One block. ``data`` is empty for a block of zeros. ``last`` matters for streams only."""
+    """One block. ``data`` is empty for a block of zeros. ``last`` matters for streams only.
+
+    A view of ``data`` goes back to its feed when it is no longer needed: see `Feed.done_with`.
+    """
 
     number: int
     length: int
     digest: bytes
     zero: bool
-    data: bytes
+    data: bytes | memoryview
     last: bool = False
 
 
@@ -78,8 +81,11 @@ class Feed(Protocol):
     def drop(self, number: int) -> None:
         """Nothing more of this file is wanted."""
 
-    def taken(self) -> None:
-        """Pieces were taken from the front."""
+    def taken(self, piece: Piece) -> None:
+        """This piece was taken from the front."""
+
+    def done_with(self, content: Content) -> None:
+        """Nobody looks at this block's bytes any more."""
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -88,9 +94,31 @@ class Feed(Protocol):
         """Let go of what is open; called where the reading was done."""
 
 
-def waiting(pieces: deque[Piece]) -> int:
-    """Bytes that were read and not taken."""
-    return sum(len(piece.data) if isinstance(piece, Content) else BARE for piece in pieces)
+def charge(piece: Piece) -> int:
+    """Bytes that a piece counts for while it waits."""
+    return len(piece.data) if type(piece) is Content else BARE
+
+
+class Buffers:
+    """Memory of blocks that were sent, for those that are read next: all of one size at a time.
+
+    Fresh memory for each block would cost more than reading into it.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[memoryview] = []
+        self._size = 0
+
+    def take(self, size: int) -> memoryview:
+        """A buffer of ``size`` bytes, whatever is in it."""
+        if size != self._size:
+            self._free, self._size = [], size
+        return self._free.pop() if self._free else memoryview(bytearray(size))
+
+    def put(self, buffer: memoryview) -> None:
+        """It is no longer needed."""
+        if len(buffer) == self._size:
+            self._free.append(buffer)
 
 
 class FileFeed:
@@ -118,6 +146,8 @@ class FileFeed:
         self._tree = SourceTree(follow=follow)
         self._jobs: deque[Job] = deque()
         self._more = asyncio.Event()
+        self._buffers = Buffers()
+        self._waiting = 0  # bytes that were read and not taken
         self._dropped = -1
         self._reading: Generator[Piece, None, None] | None = None
 
@@ -135,9 +165,16 @@ class FileFeed:
         self._dropped = number
         self._more.set()
 
-    def taken(self) -> None:
-        """Pieces were taken from the front."""
-        self._more.set()
+    def taken(self, piece: Piece) -> None:
+        """This piece was taken from the front."""
+        self._waiting -= charge(piece)
+        if self._waiting < AHEAD:
+            self._more.set()
+
+    def done_with(self, content: Content) -> None:
+        """Nobody looks at this block's bytes any more."""
+        if isinstance(content.data, memoryview):
+            self._buffers.put(content.data)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -145,10 +182,11 @@ class FileFeed:
         try:
             while True:
                 self._more.clear()
-                if (self._jobs or self._reading) and waiting(self.pieces) < AHEAD:
+                if (self._jobs or self._reading) and self._waiting < AHEAD:
                     batch = await loop.run_in_executor(self._pool, self._read_batch)
                     if batch:
                         self.pieces.extend(batch)
+                        self._waiting += sum(map(charge, batch))
                         self._on_ready()
                     continue
                 await self._more.wait()
@@ -231,7 +269,7 @@ class FileFeed:
                 if source.is_hole(offset, length):
                     content = Content(number, length, zero_digest(length), True, b"")
                 else:
-                    content = _content(number, source.read_at(offset, length))
+                    content = _content(number, self._block(source, offset, length))
                 root.update(content.digest)
                 yield content
             changed = source.changed()
@@ -241,6 +279,14 @@ class FileFeed:
         finally:
             source.close()
 
+    def _block(self, source: SourceFile, offset: int, length: int) -> bytes | memoryview:
+        """A block's bytes: in a buffer, unless it is the short last one."""
+        if length < block_size(source.size):
+            return source.read_at(offset, length)
+        buffer = self._buffers.take(length)
+        source.read_into(offset, buffer)
+        return buffer
+
 
 def blocks(size: int) -> Iterator[tuple[int, int]]:
     """Offset and length of each block of a file of ``size`` bytes."""
@@ -249,7 +295,7 @@ def blocks(size: int) -> Iterator[tuple[int, int]]:
         yield offset, min(block, size - offset)
 
 
-def _content(number: int, data: bytes) -> Content:
+def _content(number: int, data: bytes | memoryview) -> Content:
     if is_zero(data):
         return Content(number, len(data), zero_digest(len(data)), True, b"")
     return Content(number, len(data), block_digest(data), False, data)

@@ -6,12 +6,16 @@ bytes, raw: whoever shows one escapes it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from p2pxfer.manifest import TransferKind
+from p2pxfer.transfer.actions import NewEntries, Totals
+from p2pxfer.transfer.messages import Offer
 
 Existing = Literal["overwrite", "rename", "skip"]
+NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,19 @@ class OfferView:
     complete: bool
 
 
-NAMES_SHOWN = 10
+def view(offer: Offer, totals: Totals, pages: Iterable[NewEntries]) -> OfferView:
+    """What is known of ``offer`` once ``pages`` of it have come."""
+    names: list[bytes] = []
+    more = not totals.complete
+    for page in pages:
+        for entry in page.entries:
+            if b"/" in entry.path:
+                continue
+            if len(names) == NAMES_SHOWN:
+                more = True
+                break
+            names.append(entry.path)
+    return OfferView(offer.kind, tuple(names), more, totals.entries, totals.size, totals.complete)
 
 
 class Interaction(Protocol):

@@ -28,12 +28,13 @@ from p2pxfer.progress import (
     Waiting,
 )
 from p2pxfer.session.exchange import Exchange, Reconnect
-from p2pxfer.session.interaction import NAMES_SHOWN, Interaction, OfferView
+from p2pxfer.session.interaction import Interaction, view
 from p2pxfer.session.link import Link
 from p2pxfer.session.placement import Acceptance, Placement, place
 from p2pxfer.session.resume import BeginJournal, Proofs
 from p2pxfer.session.sinks import (
     Arrived,
+    ArrivedWhole,
     Deed,
     Result,
     Sink,
@@ -52,6 +53,7 @@ from p2pxfer.transfer.actions import (
     NewEntries,
     Proven,
     Settled,
+    TakeFile,
     Totals,
     WriteBlock,
 )
@@ -62,6 +64,8 @@ from p2pxfer.transfer.receiver import Receiver
 
 SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
 ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
+ANSWERS: Final = 128  # results told to the machine before other tasks get the loop
+QUIET: Final = 0.1  # seconds without content after which small files wait for no more of them
 Value = TypeVar("Value")
 
 
@@ -90,7 +94,7 @@ class ReceiveSide:
         self._sink: Sink | None = None
         self._payload: deque[bytes | memoryview] = deque()
         self._deeds: deque[Deed] = deque()
-        self._results: list[Result] = []
+        self._results: deque[Result] = deque()
         self._pages: deque[NewEntries] = deque()
         self._changed = asyncio.Event()  # pages or totals came
         self._to_do = asyncio.Event()  # deeds came
@@ -128,6 +132,9 @@ class ReceiveSide:
                     FileStarted(action.entry.path, None if action.size < 0 else action.size)
                 )
                 self._deeds.append(action)
+            case TakeFile():
+                self._progress.emit(FileStarted(action.entry.path, action.size))
+                self._deeds.append(ArrivedWhole(action, self._take_payload(action.size)))
             case EndFile() | MakeEntry():
                 self._deeds.append(action)
             case DropData(payload):
@@ -162,8 +169,10 @@ class ReceiveSide:
         if self._advanced:
             self._progress.emit(Advanced(self._advanced, self._saved))
             self._advanced = self._saved = 0
-        results, self._results = self._results, []
-        for result in results:
+        results = self._results
+        answered = min(len(results), ANSWERS)
+        for _ in range(answered):
+            result = results.popleft()
             if isinstance(result, Written):
                 self._machine.written(result.block)
             elif result.failure is None:
@@ -171,7 +180,7 @@ class ReceiveSide:
             else:
                 self.tally.reasons[result.number] = result.reason
                 self._machine.entry_failed(result.number, result.failure)
-        return bool(results)
+        return answered > 0
 
     async def close(self, *, keep: bool) -> None:
         """Stop working; remove what is unfinished, or ``keep`` what another run can go on with."""
@@ -212,7 +221,7 @@ class ReceiveSide:
             placement = await self._in_thread(self._placed, offer)
         self._progress.emit(Waiting("accept"))
         self.doing = Activity.PROMPTING
-        accepted = await self._interaction.accept(self._view(offer))
+        accepted = await self._interaction.accept(view(offer, self._totals, self._pages))
         self.doing = None
         if not accepted:
             self._machine.decline("")
@@ -245,22 +254,6 @@ class ReceiveSide:
                     await self._changed.wait()
             except TimeoutError:
                 return
-
-    def _view(self, offer: Offer) -> OfferView:
-        names: list[bytes] = []
-        more = not self._totals.complete
-        for page in self._pages:
-            for entry in page.entries:
-                if b"/" in entry.path:
-                    continue
-                if len(names) == NAMES_SHOWN:
-                    more = True
-                    break
-                names.append(entry.path)
-        totals = self._totals
-        return OfferView(
-            offer.kind, tuple(names), more, totals.entries, totals.size, totals.complete
-        )
 
     def _placed(self, offer: Offer) -> Placement:
         totals = self._totals
@@ -305,10 +298,10 @@ class ReceiveSide:
     async def _offer_held(self, sink: Sink, page: NewEntries, skip: Mapping[int, Failure]) -> None:
         """Offer what is here of each file, and decide on those before it meanwhile."""
         decided = page.first
-        for number, entry in enumerate(page.entries, page.first):
-            if entry.kind is not EntryKind.FILE or number in skip:
+        for number in sink.likely():
+            if number in skip:
                 continue
-            wanted = min(block_count(entry.size), MAX_HELD)
+            wanted = min(block_count(page.entries[number - page.first].size), MAX_HELD)
             digests = await self._in_thread(sink.held, number, wanted)
             if not digests:
                 continue
@@ -327,11 +320,22 @@ class ReceiveSide:
             while self._deeds:
                 deeds = list(self._deeds)
                 self._deeds.clear()
-                results = await self._in_thread(_apply, sink, deeds, lambda: not self._deeds)
-                self._results.extend(results)
-                self.exchange.wake()
+                await self._apply(sink, deeds, self._is_last)
             self._to_do.clear()
-            await self._to_do.wait()
+            try:
+                async with asyncio.timeout(QUIET if sink.waits() else None):
+                    await self._to_do.wait()
+            except TimeoutError:
+                await self._apply(sink, [], lambda: True)
+
+    async def _apply(self, sink: Sink, deeds: list[Deed], idle: Callable[[], bool]) -> None:
+        results = await self._in_thread(_apply, sink, deeds, idle)
+        self._results.extend(results)
+        self.exchange.wake()
+
+    def _is_last(self) -> bool:
+        """Whether nothing more has come, and nothing more will soon."""
+        return not self._deeds and not self._machine.expecting
 
     async def _finish(self) -> None:
         """Everything is settled: make it last, then say so."""

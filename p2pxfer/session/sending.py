@@ -19,7 +19,7 @@ from typing import Final
 
 from p2pxfer.errors import StreamLost
 from p2pxfer.files.walk import Found, Skipped
-from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
+from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
 from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import (
     Advanced,
@@ -50,7 +50,7 @@ from p2pxfer.transfer.sender import Sender
 
 READ_AHEAD_FILES: Final = 512
 BACKLOG: Final = 128  # files; below that the feed is told of more
-ANSWERS: Final = 256  # pieces packed before other tasks get the loop
+SLICE: Final = 0.001  # seconds of packing before other tasks get the loop
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,14 @@ class SendSide:
     def advance(self, exchange: Exchange) -> bool:
         """Answer the machine with what the feed holds."""
         self._tell_feed()
-        pieces, answered = self._feed.pieces, 0
-        while pieces and answered < ANSWERS and exchange.has_room():
-            if not self._answer(exchange):
-                break
-            answered += 1
+        pieces, answered = self._feed.pieces, False
+        stop = time.monotonic() + SLICE
+        while pieces and exchange.has_room() and self._answer(exchange):
+            answered = True
             exchange.drain()
-        if answered:
-            self._feed.taken()
-        return answered > 0
+            if time.monotonic() > stop:
+                break
+        return answered
 
     async def close(self) -> None:
         """Stop reading and walking."""
@@ -196,14 +195,13 @@ class SendSide:
         if number > self._number:
             return False
         if number < self._number or not self._live:
-            self._feed.pieces.popleft()  # of a file that the receiver has no use for
+            self._pop()  # of a file that the receiver has no use for
             return True
         match piece:
             case Opened(size=size, mode=mode, mtime_ns=mtime_ns):
-                self._machine.file_opened(number, size, mode, mtime_ns)
-                assert self._current is not None
-                shown = None if size == UNKNOWN_SIZE else size
-                self._progress.emit(FileStarted(self._current.path, shown))
+                if not self._send_whole(exchange, piece):
+                    self._machine.file_opened(number, size, mode, mtime_ns)
+                    self._tell_started(size)
             case Content():
                 if self._closing:  # the receiver has no use for the rest
                     self._feed.drop(number)
@@ -216,7 +214,49 @@ class SendSide:
                 if failure is None and not self._closing:
                     return False
                 self._close(failure, root)
-        self._feed.pieces.popleft()
+        self._pop()
+        return True
+
+    def _pop(self) -> None:
+        self._feed.taken(self._feed.pieces.popleft())
+
+    def _tell_started(self, size: int) -> None:
+        assert self._current is not None
+        shown = None if size == UNKNOWN_SIZE else size
+        self._progress.emit(FileStarted(self._current.path, shown))
+
+    def _send_whole(self, exchange: Exchange, opened: Opened) -> bool:
+        """Send a small file in one go, if all of it is here and may go; whether it was sent.
+
+        The last of its pieces is left to be taken.
+        """
+        number, size, mode, mtime_ns = opened
+        pieces = self._feed.pieces
+        count = 3 if size > 0 else 2
+        if not 0 <= size <= MIN_BLOCK or len(pieces) < count:
+            return False
+        content, closed = pieces[1], pieces[count - 1]
+        if type(closed) is not Closed or closed.number != number or closed.failure is not None:
+            return False
+        zero = False
+        if size:
+            if type(content) is not Content or content.length != size:
+                return False
+            zero = content.zero
+        sent = self._machine.file_sent(number, size, mode, mtime_ns, closed.root, zero=zero)
+        if sent is None:
+            return False
+        outbox = exchange.outbox
+        full = outbox.add(sent[0])
+        self._tell_started(size)
+        if type(content) is Content:
+            full += outbox.add_block(Block(number, 0, size, content.digest, zero), content.data)
+            self._progress.emit(Advanced(size, size if zero else 0))
+            self._feed.done_with(content)
+        exchange.post(full + outbox.add(sent[1]))
+        for _ in range(count - 1):
+            self._pop()
+        self._closing = self._live = False
         return True
 
     def _send_block(self, exchange: Exchange, wanted: SendBlock, content: Content) -> None:
@@ -227,6 +267,7 @@ class SendSide:
                 number, wanted.index, length, content.digest, content.zero and not kept, kept
             )
             exchange.post(exchange.outbox.add_block(block, content.data))
+            self._feed.done_with(content)
             self._progress.emit(Advanced(length, 0 if block.payload else length))
         self._machine.block_sent(
             number, length, zero=content.zero and not kept, kept=kept, last=content.last

@@ -8,6 +8,7 @@ event loop, no machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
 from p2pxfer.errors import IntegrityError, LocalFileError
@@ -16,7 +17,7 @@ from p2pxfer.files.basis import Basis
 from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.manifest import Entry, EntryKind, Failure
-from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
+from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
 
 Payload = bytes | memoryview
 MAX_TEXT: Final = 1024 * 1024  # bytes of a text that is shown
@@ -27,6 +28,22 @@ class Arrived(NamedTuple):
 
     block: WriteBlock
     payload: list[Payload]
+
+
+class ArrivedWhole(NamedTuple):
+    """A small file with all of its payload."""
+
+    file: TakeFile
+    payload: list[Payload]
+
+    def parts(self) -> tuple[BeginFile, Arrived, EndFile]:
+        """The same as it would have come in parts."""
+        number, entry, size, mode, mtime_ns, digest, root = self.file
+        return (
+            BeginFile(number, entry, size, mode, mtime_ns),
+            Arrived(WriteBlock(number, 0, 0, size, digest, zero=False), self.payload),
+            EndFile(number, size, root, None),
+        )
 
 
 class Written(NamedTuple):
@@ -43,7 +60,7 @@ class Ended(NamedTuple):
     reason: str = ""
 
 
-Deed = BeginFile | Arrived | EndFile | MakeEntry
+Deed = BeginFile | Arrived | EndFile | MakeEntry | ArrivedWhole
 Result = Written | Ended
 
 
@@ -59,8 +76,14 @@ class Sink(Protocol):
     def answer(self, number: int, choice: ExistingPolicy) -> tuple[Failure, str] | None:
         """What was said about one; returns why it is now not taken, if so."""
 
+    def likely(self) -> list[int]:
+        """Files admitted since this was last asked of which blocks may be here already."""
+
     def held(self, number: int, most: int) -> list[bytes]:
         """Digests of the leading blocks of an admitted file that are here already."""
+
+    def waits(self) -> bool:
+        """Whether something is held back until more has come, or nothing more will."""
 
     def apply(self, deeds: Sequence[Deed], *, idle: bool) -> list[Result]:
         """Do what has come; ``idle`` tells that no more is waiting.
@@ -101,6 +124,10 @@ def checked(arrived: Arrived) -> bytes | memoryview:
     if digest != block.digest:
         raise IntegrityError("a block arrived damaged; nothing of it was written")
     return data
+
+
+def _in_parts(deed: Deed) -> Sequence[Deed]:
+    return deed.parts() if isinstance(deed, ArrivedWhole) else (deed,)
 
 
 class IncomingFile:
@@ -167,9 +194,17 @@ class StreamSink:
         """Nothing is asked."""
         raise ValueError(f"nothing was asked about {number}, not even {choice}")
 
+    def likely(self) -> list[int]:
+        """Nothing is here already."""
+        return []
+
     def held(self, number: int, most: int) -> list[bytes]:  # noqa: ARG002  # the protocol's shape
         """Nothing is here already."""
         return []
+
+    def waits(self) -> bool:
+        """Every block is written on at once."""
+        return False
 
     def require(self, size: int, entries: int) -> None:
         """A stream has no limit that is known beforehand."""
@@ -177,7 +212,7 @@ class StreamSink:
     def apply(self, deeds: Sequence[Deed], *, idle: bool) -> list[Result]:  # noqa: ARG002
         """Write blocks on; what can't be written ends the transfer."""
         results: list[Result] = []
-        for deed in deeds:
+        for deed in chain.from_iterable(map(_in_parts, deeds)):
             if isinstance(deed, BeginFile):
                 self._file = IncomingFile(deed)
             elif isinstance(deed, Arrived):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from p2pxfer.files.hashing import FileRoot, block_digest, is_zero
 from p2pxfer.manifest import UNKNOWN_SIZE, block_size
-from p2pxfer.session.feed import AHEAD, Closed, Content, Job, Opened, Piece, blocks, waiting
+from p2pxfer.session.feed import AHEAD, Closed, Content, Job, Opened, Piece, blocks, charge
 
 
 class AsyncReader(Protocol):
@@ -51,8 +51,11 @@ class TextFeed:
     def drop(self, number: int) -> None:  # there is only one
         """Nothing is under way."""
 
-    def taken(self) -> None:
+    def taken(self, piece: Piece) -> None:
         """Nothing more will come."""
+
+    def done_with(self, content: Content) -> None:
+        """The text stays."""
 
     async def run(self) -> None:
         """Nothing to read."""
@@ -78,6 +81,7 @@ class StreamFeed:
         self._on_error = on_error
         self._jobs: deque[Job] = deque()
         self._more = asyncio.Event()
+        self._waiting = 0  # bytes that were read and not taken
 
     def add(self, jobs: list[Job]) -> None:
         """The stream's own entry."""
@@ -91,10 +95,15 @@ class StreamFeed:
     def drop(self, number: int) -> None:  # noqa: ARG002  # there is only one
         """Read no more."""
         self.pieces.clear()
+        self._waiting = 0
 
-    def taken(self) -> None:
-        """Pieces were taken from the front."""
+    def taken(self, piece: Piece) -> None:
+        """This piece was taken from the front."""
+        self._waiting -= charge(piece)
         self._more.set()
+
+    def done_with(self, content: Content) -> None:
+        """Each block has bytes of its own."""
 
     async def run(self) -> None:
         """Read to the end of the stream."""
@@ -126,7 +135,7 @@ class StreamFeed:
         """The stream is its giver's."""
 
     async def _room(self) -> None:
-        while waiting(self.pieces) >= AHEAD:
+        while self._waiting >= AHEAD:
             self._more.clear()
             await self._more.wait()
 
@@ -141,4 +150,5 @@ class StreamFeed:
 
     def _put(self, piece: Piece) -> None:
         self.pieces.append(piece)
+        self._waiting += charge(piece)
         self._on_ready()

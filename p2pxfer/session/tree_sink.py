@@ -6,7 +6,6 @@ Runs in a worker thread. Small files are held until many can be written, synced 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -15,14 +14,24 @@ from p2pxfer.errors import IntegrityError
 from p2pxfer.files.admission import Admission, ExistingPolicy
 from p2pxfer.files.basis import Basis
 from p2pxfer.files.failures import EntryError
+from p2pxfer.files.hashing import block_digest, file_root
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.writer import OutputTree, SmallFile
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, block_size
-from p2pxfer.session.sinks import Arrived, Deed, Ended, IncomingFile, Result, Written, checked
+from p2pxfer.session.sinks import (
+    Arrived,
+    ArrivedWhole,
+    Deed,
+    Ended,
+    IncomingFile,
+    Result,
+    Written,
+    checked,
+)
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
 
-SMALL_BATCH: Final = 512  # files whose syncs are shared
+SMALL_BATCH: Final = 1024  # files whose syncs are shared
 SMALL_BYTES: Final = 8 * 1024 * 1024  # of their content, held until they are written
 
 
@@ -54,6 +63,7 @@ class TreeSink:
         self._begun_size = 0
         self._admissions: dict[int, Admission] = {}
         self._asking: list[int] = []
+        self._likely: list[int] = []
         self._file: IncomingFile | None = None
         self._small: list[tuple[int, SmallFile]] = []
         self._small_bytes = 0
@@ -72,7 +82,7 @@ class TreeSink:
             if self._over(self._listed_size + size):
                 refused.append((number, Failure.TOO_LARGE, "it is over --max-size"))
                 continue
-            renamed = entry if self._name is None else replace(entry, path=self._name)
+            renamed = entry if self._name is None else entry._replace(path=self._name)
             admission = self._tree.admit(renamed)
             if admission.failure is not None:
                 refused.append((number, admission.failure, admission.reason))
@@ -82,6 +92,8 @@ class TreeSink:
                 self._admissions[number] = admission
             if admission.question:
                 self._asking.append(number)
+            if entry.kind is EntryKind.FILE and self._tree.may_hold(admission):
+                self._likely.append(number)
         self.require(max(self._listed_size - self._begun_size, 0), len(self._admissions))
         return refused
 
@@ -99,6 +111,11 @@ class TreeSink:
         del self._admissions[number]
         self._listed_size -= max(admission.entry.size, 0)
         return admission.failure, admission.reason
+
+    def likely(self) -> list[int]:
+        """Files admitted since this was last asked of which blocks may be here already."""
+        likely, self._likely = self._likely, []
+        return likely
 
     def held(self, number: int, most: int) -> list[bytes]:
         """Digests of the leading blocks of an admitted file that are here, at most ``most``."""
@@ -124,11 +141,17 @@ class TreeSink:
         """Check that so much fits on the disk."""
         self._tree.space().require(size, entries)
 
+    def waits(self) -> bool:
+        """Whether small files are held back."""
+        return bool(self._small)
+
     def apply(self, deeds: Sequence[Deed], *, idle: bool) -> list[Result]:
         """Write what has come; small files are written, synced and named together."""
         results: list[Result] = []
         for deed in deeds:
-            if isinstance(deed, Arrived):
+            if isinstance(deed, ArrivedWhole):
+                self._take(deed, results)
+            elif isinstance(deed, Arrived):
                 self._write(deed, results)
             elif isinstance(deed, BeginFile):
                 self._begin(deed, results)
@@ -147,13 +170,38 @@ class TreeSink:
         self._tree.finish()
 
     def close(self, *, keep: bool) -> None:
-        """Remove temporaries, or leave those that a journal tells another run of."""
+        """Remove temporaries, or leave those that a journal tells another run of.
+
+        With ``keep`` small files that are whole still get their names.
+        """
+        if keep:
+            self._flush([])
         if self._file is not None:
             self._file.close()
         self._tree.close(keep=keep and self._journal is not None)
 
     def _over(self, size: int) -> bool:
         return self._max_size is not None and size > self._max_size
+
+    def _take(self, whole: ArrivedWhole, results: list[Result]) -> None:
+        """Take a small file at once, where nothing of it is here and no limit is near."""
+        number, _, size, mode, mtime_ns, digest, root = whole.file
+        admission = self._admissions[number]
+        plain = size <= MIN_BLOCK and admission.older is None and number not in self._adopted
+        if not plain or self._max_size is not None:
+            begin, arrived, end = whole.parts()
+            self._begin(begin, results)
+            self._write(arrived, results)
+            self._end(end, results)
+            return
+        payload = whole.payload
+        data = payload[0] if len(payload) == 1 else b"".join(payload)
+        if block_digest(data) != digest or file_root([digest], size) != root:
+            raise IntegrityError("a file arrived damaged; nothing of it was written")
+        self._begun_size += size
+        del self._admissions[number]
+        self._small.append((number, SmallFile(admission, bytes(data), mode, mtime_ns)))
+        self._small_bytes += size
 
     def _begin(self, begin: BeginFile, results: list[Result]) -> None:
         self._file = file = IncomingFile(begin)

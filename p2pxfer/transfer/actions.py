@@ -191,6 +191,21 @@ class EndFile(NamedTuple):
     failure: Failure | None
 
 
+class TakeFile(NamedTuple):
+    """BeginFile, its one WriteBlock with payload, and EndFile, of a file that is whole: all three.
+
+    Answer: as to `EndFile`.
+    """
+
+    number: int
+    entry: Entry
+    size: int
+    mode: int
+    mtime_ns: int
+    digest: bytes
+    root: bytes
+
+
 Common = Send | Settled | NeedRoot | Done | Stalled | Resumed | Lost
 SenderAction = Walk | OpenFile | SendBlock | CloseFile
 ReceiverAction = (
@@ -203,4 +218,5 @@ ReceiverAction = (
     | WriteBlock
     | DropData
     | EndFile
+    | TakeFile
 )

@@ -39,6 +39,10 @@ class Intake:
         """One more wanted file."""
         self._awaited.append(number)
 
+    def expecting(self) -> bool:
+        """Whether wanted files have not ended."""
+        return bool(self._awaited)
+
     def grantable(self) -> int:
         """Credit to tell the sender of: what is written, and a window more."""
         return self._returned + BYTE_WINDOW

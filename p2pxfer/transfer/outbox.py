@@ -1,7 +1,7 @@
 """Outbox: packs frames into channel messages, so that many small ones share one.
 
 Holds what was added since the last full message and nothing else; never sends. Frames keep their
-order. Payload is copied once, when its message is joined.
+order. Payload is copied once, when its message is joined, or before `add_block` returns.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class Outbox:
         return full
 
     def add_block(self, block: Block, payload: bytes | memoryview) -> list[bytes]:
-        """Add a block's header, and its payload cut to fill messages, if any follows it."""
+        """Add a block's header, and its payload cut to fill messages, if any follows it.
+
+        A view may be written over afterwards: nothing of it is kept.
+        """
         full = self.add(block)
         view = memoryview(payload)
         at, end = 0, len(view) if block.payload else 0
@@ -67,6 +70,8 @@ class Outbox:
             self._parts.append(header(DATA_TYPE, len(piece)))
             self._parts.append(piece)
             self._size += HEADER_SIZE + len(piece)
+        if end and self._parts and isinstance(payload, memoryview):
+            self._parts[-1] = bytes(self._parts[-1])
         return full
 
     def flush(self) -> list[bytes]:

@@ -35,6 +35,11 @@ class Paging:
         self._skipped: int | None = None  # set by `end`
         self.walking = self.complete = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether `next_action` has nothing for now, or for good."""
+        return self.complete or (self.walking and not self._unpaged)
+
     def add(self, entries: Sequence[Entry]) -> None:
         """Entries found.
 

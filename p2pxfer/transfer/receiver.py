@@ -24,7 +24,8 @@ from p2pxfer.transfer.ledger import Ledger, Slot, Stage, Step
 from p2pxfer.transfer.listing import Listing
 from p2pxfer.transfer.skips import Skips
 
-_OF_ENTRIES = (a.WriteBlock, a.BeginFile, a.EndFile, a.MakeEntry)  # not once it failed here
+# Not once the entry has failed here.
+_OF_ENTRIES = (a.WriteBlock, a.BeginFile, a.EndFile, a.MakeEntry, a.TakeFile)
 
 
 def _check_own(failure: Failure) -> None:
@@ -56,6 +57,13 @@ class Receiver(Dialogue[a.ReceiverAction]):
         self._asked = self._asked_root = self._proven = False
         self._end: m.TransferEnd | None = None
         self.receipt: m.Receipt | None = None
+
+    @property
+    def expecting(self) -> bool:
+        """Whether more files are wanted, or more entries may be."""
+        ledger = self._ledger
+        decided = self._listing.complete and ledger.decided == ledger.listed
+        return not decided or self._intake.expecting()
 
     def accept(self) -> None:
         """Answers `AskAccept`: yes."""
@@ -203,6 +211,8 @@ class Receiver(Dialogue[a.ReceiverAction]):
                 if slot is None or slot.refused:
                     if isinstance(action, a.WriteBlock) and action.payload:
                         return a.DropData(action.payload)
+                    if isinstance(action, a.TakeFile):
+                        return a.DropData(action.size)
                     continue
             return action
         return self._next_report()
@@ -261,10 +271,24 @@ class Receiver(Dialogue[a.ReceiverAction]):
         self._enqueue(self._intake.add_data(len(data.payload)))
 
     def _on_file_end(self, end: m.FileEnd) -> None:
-        self._enqueue(self._intake.end(end))
+        action = self._intake.end(end)
+        self._enqueue(action if action is None else self._whole(action))
         self._settle()
 
-    def _enqueue(self, action: a.BeginFile | a.WriteBlock | a.EndFile | None) -> None:
+    def _whole(self, end: a.EndFile) -> a.EndFile | a.TakeFile:
+        """``end`` together with all the rest of its file, if that is one block and waits yet."""
+        queue = self._queue
+        if len(queue) < 2 or end.failure is not None:  # noqa: PLR2004  # its begin and its block
+            return end
+        begin, block = queue[-2], queue[-1]
+        if not isinstance(begin, a.BeginFile) or not isinstance(block, a.WriteBlock):
+            return end
+        if begin.number != end.number or not begin.size == block.payload == end.size:
+            return end
+        del queue[-2], queue[-1]
+        return a.TakeFile(*begin, block.digest, end.root)
+
+    def _enqueue(self, action: a.BeginFile | a.WriteBlock | a.EndFile | a.TakeFile | None) -> None:
         if action is not None:
             self._queue.append(action)
 

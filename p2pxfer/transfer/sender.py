@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from p2pxfer.errors import Declined, IntegrityError, PeerMisbehaved
-from p2pxfer.manifest import Entry, Failure
+from p2pxfer.manifest import MIN_BLOCK, Entry, Failure
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
 from p2pxfer.transfer.actions import (
@@ -94,6 +94,33 @@ class Sender(Dialogue[SenderAction]):
         self._current(number).open(size, self._holdings.of(number, size))
         self._queue.append(Send(m.FileBegin(number, size, mode, mtime_ns)))
 
+    def file_sent(
+        self, number: int, size: int, mode: int, mtime_ns: int, root: bytes, *, zero: bool
+    ) -> tuple[m.FileBegin, m.FileEnd] | None:
+        """Answers `OpenFile` with all of a file of one block at most, instead of the other three.
+
+        Returns:
+            What to put in the outbox before and after the block; None: not now, go the long way.
+
+        Raises:
+            ValueError: the file has more blocks.
+        """
+        if size > MIN_BLOCK:
+            raise ValueError("a file of several blocks")
+        file, slot = self._current(number), self._ledger[number]
+        waits = self._spent + (block_cost(size) if size else 0) > self._credit
+        held = self._holdings.of(number, size) is not None
+        if waits or held or file.opened or slot.refused or self._queue:
+            return None
+        if size:
+            self._spent += block_cost(0 if zero else size)
+            self._size_moved += size
+        self._file = None
+        self._holdings.forget(number)
+        slot.move(Step.END)
+        slot.size, slot.root = size, root
+        return m.FileBegin(number, size, mode, mtime_ns), m.FileEnd(number, None, size, root)
+
     def block_sent(
         self,
         number: int,
@@ -170,7 +197,8 @@ class Sender(Dialogue[SenderAction]):
         if self._queue:
             return self._queue.popleft()
         if self.phase is Phase.MOVING or self.phase is Phase.OFFERED:
-            action: SenderAction | Common | None = self._paging.next_action()
+            paging = self._paging
+            action: SenderAction | Common | None = None if paging.idle else paging.next_action()
             if action is None and self.phase is Phase.MOVING:
                 action = self._next_block(self._file) if self._file else self._next_file()
             return action

@@ -42,7 +42,7 @@ class Reading:
         def closed() -> bool:
             while self.feed.pieces:
                 self.taken.append(self.feed.pieces.popleft())
-                self.feed.taken()
+                self.feed.taken(self.taken[-1])
             return sum(isinstance(piece, Closed) for piece in self.taken) >= until
 
         await eventually(closed)

@@ -356,12 +356,12 @@ async def test_only_what_differs_from_an_older_copy_crosses(transfer, tmp_path):
 async def test_a_file_that_changes_on_its_way_to_an_older_copy(transfer, tmp_path):
     """The older copy stays as it was."""
     path, copy = tmp_path / "file", tmp_path / "copy"
-    path.write_bytes(os.urandom(8 * MIB))
-    copy.write_bytes(old := path.read_bytes()[: 4 * MIB] + bytes(4 * MIB))
+    path.write_bytes(os.urandom(AHEAD + 8 * MIB))  # no end is read before the beginning is sent
+    copy.write_bytes(old := path.read_bytes()[: 4 * MIB] + bytes(AHEAD + 4 * MIB))
 
     class Changer(Answers):
         async def accept(self, offer):
-            os.truncate(path, 6 * MIB + 5)
+            os.truncate(path, AHEAD + 6 * MIB + 5)
             return await super().accept(offer)
 
     both = transfer(path, to={"existing": "update", "output": copy, "interaction": Changer()})
@@ -513,7 +513,7 @@ async def test_the_loop_is_not_blocked(transfer, tmp_path, monkeypatch):
 
         return call
 
-    for kind, name in ((SourceFile, "read_at"), (PartialFile, "write_at"), (PartialFile, "seal")):
+    for kind, name in ((SourceFile, "read_into"), (PartialFile, "write_at"), (PartialFile, "seal")):
         monkeypatch.setattr(kind, name, watched(name, getattr(kind, name)))
     hasher = SimpleNamespace(copy=watched("hash", hashing._block.copy))
     monkeypatch.setattr(hashing, "_block", hasher)
@@ -521,7 +521,7 @@ async def test_the_loop_is_not_blocked(transfer, tmp_path, monkeypatch):
     path.write_bytes(os.urandom(16 * MIB))
     both = transfer(path, to={"output": tmp_path / "copy"})
     assert all(isinstance(end, Summary) for end in await both.ends())
-    assert set(threads) == {"read_at", "hash", "write_at", "seal"}
+    assert set(threads) == {"read_into", "hash", "write_at", "seal"}
     assert threading.current_thread().name not in set.union(*threads.values())
 
 

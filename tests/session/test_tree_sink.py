@@ -12,9 +12,9 @@ from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
 from p2pxfer.files.journal import Journals
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
-from p2pxfer.session.sinks import Arrived, Deed, Ended
+from p2pxfer.session.sinks import Arrived, ArrivedWhole, Deed, Ended
 from p2pxfer.session.tree_sink import SMALL_BATCH, TreeSink
-from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
+from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
 from tests.files.resuming import header
 from tests.session.ends import MTIME, file, file_root, folder, link
 
@@ -225,3 +225,48 @@ def test_an_unfinished_file_of_another_size_is_not_mixed_with_the_older_copy(tmp
     sink._journal.finish()
     assert (out / "f").read_bytes() == new + rest
     assert os.listdir(out) == ["f"]
+
+
+def whole(number: int, entry: Entry, data: bytes, **changes: object) -> ArrivedWhole:
+    """All of a small file in one deed."""
+    mode, mtime_ns = entry.mode, entry.mtime_ns
+    taken = TakeFile(
+        number, entry, len(data), mode, mtime_ns, block_digest(data), file_root(data)
+    )._replace(**changes)
+    return ArrivedWhole(taken, [data[:1], data[1:]])
+
+
+@pytest.mark.parametrize("max_size", [None, 5])
+def test_a_small_file_comes_in_one_piece(sink_of, tmp_path, max_size):
+    """Like one in several, within the limits and without any."""
+    sink = sink_of(max_size=max_size)
+    entries = [file(b"a", 1), file(b"b", 4)]
+    sink.admit(0, entries)
+    results = sink.apply([whole(0, entries[0], b"x"), whole(1, entries[1], b"data!")], idle=True)
+    over = None if max_size is None else Failure.TOO_LARGE
+    assert endings(results) == {0: None, 1: over}
+    assert (tmp_path / "out" / "a").read_bytes() == b"x"
+    assert (tmp_path / "out" / "b").exists() is (over is None)
+
+
+@pytest.mark.parametrize("field", ["digest", "root"])
+def test_a_small_file_that_is_damaged_is_not_written(sink_of, tmp_path, field):
+    """Neither its block's digest nor its root may be another."""
+    sink = sink_of()
+    entry = file(b"a", 4)
+    sink.admit(0, [entry])
+    with pytest.raises(IntegrityError):
+        sink.apply([whole(0, entry, b"data", **{field: bytes(32)})], idle=True)
+    sink.close(keep=False)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_what_came_whole_is_kept_when_the_transfer_breaks_off(sink_of, tmp_path):
+    """Small files that waited for others get their names."""
+    sink = sink_of()
+    entry = file(b"a", 4)
+    sink.admit(0, [entry])
+    assert endings(sink.apply([whole(0, entry, b"data")], idle=False)) == {}
+    assert sink.waits()
+    sink.close(keep=True)
+    assert (tmp_path / "out" / "a").read_bytes() == b"data"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 
-from p2pxfer.manifest import Entry, Failure, block_size
+from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
 from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.credit import MAX_HELD
@@ -94,10 +94,30 @@ class SendingSide:
             self.closed.add(number)
             self.machine.file_closed(number, failure, m.NO_DIGEST)
             return
-        self.hashes[number] = hashlib.sha256()
         size = self.plan.opened.get(number, entry.size)
+        if number % 2 and 0 <= size <= MIN_BLOCK and self._whole(number, entry, size):
+            return
+        self.hashes[number] = hashlib.sha256()
         self.left[number] = STREAM if size < 0 else size
         self.machine.file_opened(number, size, entry.mode, entry.mtime_ns)
+
+    def _whole(self, number: int, entry: Entry, size: int) -> bool:
+        """Send a small file in one go, if that may be done now."""
+        zero = number in self.plan.zeros
+        payload = content(zero, size)
+        digest = content_digest(payload)
+        root = hashlib.sha256(digest if size else b"").digest()
+        sent = self.machine.file_sent(number, size, entry.mode, entry.mtime_ns, root, zero=zero)
+        if sent is None:
+            return False
+        begin, end = sent
+        self.closed.add(number)
+        self.messages += self.outbox.add(begin)
+        if size:
+            self.sent_blocks += 1
+            self.messages += self.outbox.add_block(m.Block(number, 0, size, digest, zero), payload)
+        self.messages += self.outbox.add(end)
+        return True
 
     def _block(self, action: a.SendBlock) -> None:
         number = action.number
@@ -205,6 +225,10 @@ class ReceivingSide:
                 assert action.number not in self.failed
                 parts = b"".join(self._pop(action.payload))
                 self._add(action.number, lambda: self._write(action, parts))
+            case a.TakeFile(number, entry, size, mode, mtime_ns, digest, root):
+                self._take_entry(a.BeginFile(number, entry, size, mode, mtime_ns))
+                self._take_entry(a.WriteBlock(number, 0, 0, size, digest, zero=False))
+                self._take_entry(a.EndFile(number, size, root, None))
             case a.DropData(payload):
                 self.in_hand -= sum(len(part) for part in self._pop(payload))
             case a.EndFile(number, _, root, failure):

@@ -24,9 +24,10 @@ ID = st.binary(min_size=16, max_size=16)
 FAILURE = st.sampled_from(Failure)
 NAME = st.binary(min_size=1, max_size=300)
 TEXT = st.text(max_size=100)
+NOTHING = st.just(b"")
 ENTRY = st.one_of(
-    st.builds(Entry, st.just(EntryKind.FILE), NAME, SIZE, MODE, I64),
-    st.builds(Entry, st.just(EntryKind.DIRECTORY), NAME, st.just(0), MODE, I64),
+    st.builds(Entry, st.just(EntryKind.FILE), NAME, SIZE, MODE, I64, NOTHING),
+    st.builds(Entry, st.just(EntryKind.DIRECTORY), NAME, st.just(0), MODE, I64, NOTHING),
     st.builds(Entry, st.just(EntryKind.SYMLINK), NAME, st.just(0), MODE, I64, NAME),
 )
 MESSAGE = st.one_of(

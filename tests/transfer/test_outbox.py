@@ -17,6 +17,17 @@ def block(length: int, *, zero: bool = False) -> m.Block:
     return m.Block(0, 0, length, bytes(32), zero)
 
 
+def test_nothing_of_a_view_is_kept():
+    """A buffer may be filled with the next block before the message is full."""
+    buffer, outbox = bytearray(b"x" * 100_000), Outbox(LIMIT)
+    messages = outbox.add_block(block(len(buffer)), memoryview(buffer))
+    buffer[:] = bytes(len(buffer))
+    messages += outbox.flush()
+    frames = [frame for message in messages for frame in decode(message)]
+    payload = b"".join(bytes(frame.payload) for frame in frames if isinstance(frame, m.Data))
+    assert payload == b"x" * len(buffer)
+
+
 @given(st.lists(st.integers(1, 200_000) | st.just(0), max_size=12))
 def test_what_goes_in_comes_out_in_order(sizes):
     """Blocks and small frames come back whole whatever shares a message; 0 stands for a ping."""

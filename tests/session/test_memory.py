@@ -1,0 +1,21 @@
+"""The collector while transfers run."""
+
+from __future__ import annotations
+
+import gc
+
+from p2pxfer.session.memory import THRESHOLDS, steady
+
+
+def test_several_transfers_share_what_the_first_has_set():
+    """The last to end puts back what the first has found, in whatever order they end."""
+    found = gc.get_threshold()
+    one, two = steady(), steady()
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    assert gc.get_threshold() == THRESHOLDS
+    assert gc.get_freeze_count() > 0
+    two.__exit__(None, None, None)
+    assert gc.get_threshold() == found
+    assert gc.get_freeze_count() == 0
