@@ -1,0 +1,90 @@
+"""p2pxfer's own connection, as a session makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from p2pxfer.errors import TransferError
+from p2pxfer.peer.channel import Channel
+from p2pxfer.peer.connection import PeerConnection
+from p2pxfer.peer.udp import new_event_loop
+from tests.interop.driver import Inbox, messages, obey, report, tell
+
+PATIENCE = 120.0  # seconds until a channel that does not open is given up
+
+
+class Peer:
+    connection: PeerConnection
+    channel: Channel
+    opening: asyncio.Task
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+
+    async def start(self, command: dict) -> None:
+        self.connection = PeerConnection(
+            offerer=command["offerer"],
+            ice_servers=(),
+            relay_only=False,
+            signal=lambda body: tell(json.loads(body)),
+            on_state=lambda state: tell({"event": "state", "state": state}),
+        )
+        await self.connection.start()
+        self.opening = asyncio.create_task(self.open())
+
+    async def open(self) -> None:
+        try:
+            self.channel = channel = await self.connection.open(PATIENCE)
+        except TransferError as error:
+            tell({"event": "failed", "error": type(error).__name__, "why": error.message})
+            return
+        closed = asyncio.Event()
+        channel.on_closed(closed.set)
+        channel.on_message(self.inbox.take)
+        layer = getattr(self.connection._peer, "layer", "stock")
+        tell({"event": "open", "maxMessage": channel.max_message, "layer": layer})
+        await closed.wait()
+        try:
+            await channel.send(b"?")
+        except TransferError as error:
+            tell({"event": "closed", "error": type(error).__name__, "why": error.message})
+
+    async def signal(self, command: dict) -> None:
+        await self.connection.receive(json.dumps({"v": 1, **command}).encode())
+
+    async def send(self, command: dict) -> None:
+        sent = []
+        try:
+            for message in messages(command["count"], command["size"], command.get("vary", False)):
+                await self.channel.send(message)
+                sent.append((time.monotonic(), message))
+            await self.channel.drain()
+        except TransferError as error:
+            tell({"event": "unsent", "error": type(error).__name__, "why": error.message})
+            return
+        report("sent", sent)
+
+    async def expect(self, command: dict) -> None:
+        self.inbox.expect(command["count"])
+
+    async def hangup(self, _command: dict) -> None:
+        await self.connection.close()
+
+
+async def main() -> None:
+    peer = Peer()
+    signals = dict.fromkeys(("description", "candidate", "end"), peer.signal)
+    commands = {name: getattr(peer, name) for name in ("start", "send", "expect", "hangup")}
+    await obey({**signals, **commands, "close": peer.hangup})
+    await peer.connection.close()
+    await peer.opening
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=1)
+    assert not left, left
+
+
+with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    runner.run(main())
