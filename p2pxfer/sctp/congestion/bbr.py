@@ -33,6 +33,7 @@ LOOP: Final = 0.005  # seconds; nothing of an event loop is more exact
 BURST: Final = 0.001
 INITIAL: Final = 10  # packets (RFC 6928)
 LEAST: Final = 4
+FLOOR_RTT: Final = 0.1  # seconds; LEAST leave in so much, though all samples span an outage
 QUEUED_LOSS: Final = 0.02  # of a round that waited in a queue
 HEAVY_LOSS: Final = 0.1  # of any round: a policer
 EVIDENCE: Final = 4  # packets lost in a round, below which it may be chance
@@ -318,7 +319,7 @@ class Bbr:
 
     def _pace(self, gain: float) -> None:
         if self.bandwidth:
-            rate = gain * self.bandwidth
+            rate = max(gain * self.bandwidth, LEAST * self._size / max(self.min_rtt, FLOOR_RTT))
             if self.mode is Mode.STARTUP and self.rate != math.inf and rate < self.rate:
                 return  # few samples yet: never slower than before
             self.rate = rate
