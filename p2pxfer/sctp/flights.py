@@ -401,6 +401,15 @@ class Scoreboard:
         flight.runs.append(run)
         flight.flying += run.size
 
+    def clear(self) -> None:
+        """Let go of everything: nothing will be sent again."""
+        for flight in self.flights:
+            flight.runs.clear()
+        self.flights.clear()
+        self.runs.clear()
+        self.in_flight = self.lost = 0
+        self.una = self.next
+
     def last(self) -> Run | None:
         """The last outstanding chunk as a run of its own, None unless it is flying."""
         if not self.runs or self.runs[-1].state != FLYING:

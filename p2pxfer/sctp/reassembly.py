@@ -11,6 +11,7 @@ from collections import deque
 from typing import Final
 
 from p2pxfer.sctp.events import Event, Message
+from p2pxfer.sctp.wire import DATA_HEADER
 
 END: Final = 1  # flags of a DATA chunk (RFC 9260 section 3.3.1)
 BEGIN: Final = 2
@@ -80,7 +81,7 @@ class Reassembly:
                 return
             self.where = where
             self._unordered = flags & UNORDERED
-            self.size = len(data)
+            self.size = len(data) + DATA_HEADER
             parts.append(data)
             return
         # the sequence number of an unordered chunk says nothing (RFC 9260 section 6.6)
@@ -92,13 +93,13 @@ class Reassembly:
         ):
             raise Violation("a fragment of no message")
         parts.append(data)
-        self.size += len(data)
+        self.size += len(data) + DATA_HEADER
         if flags & END:
             message = b"".join(parts)
             parts.clear()
             self.size = 0
             self.whole(self._unordered, self.where, message)
-        elif self.size > self._limit + len(parts) * 16:
+        elif self.size > self._limit + len(parts) * DATA_HEADER:
             raise Violation("a message is longer than was announced")
 
     def whole(self, flags: int, where: int, data: bytes) -> None:
