@@ -25,6 +25,7 @@ from p2pxfer.rendezvous.address import parse
 
 if TYPE_CHECKING:
     from p2pxfer.cli.render import Renderer, Scene
+    from p2pxfer.peer.restraint import Restraint
     from p2pxfer.peer.servers import IceServer
 
 CODE_VARIABLE = "P2PXFER_CODE"
@@ -83,6 +84,24 @@ RelayOnlyFlag = Annotated[
     typer.Option(
         "--relay-only",
         help="Go through a TURN server even where a direct path exists.",
+        rich_help_panel=NETWORK,
+    ),
+]
+LimitFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--limit",
+        metavar="RATE",
+        help="Bytes per second at most: 2M, 500k, off; or by the time of the day: "
+        "08:00-18:00=2M,*=off.",
+        rich_help_panel=NETWORK,
+    ),
+]
+BackgroundFlag = Annotated[
+    bool,
+    typer.Option(
+        "--background",
+        help="Let everything else on the network go first.",
         rich_help_panel=NETWORK,
     ),
 ]
@@ -196,6 +215,8 @@ class NetworkFlags:
     ice_credentials_file: Path | None
     relay_only: bool
     lan: bool = False
+    limit: str | None = None
+    background: bool = False
 
     def url(self, config: Config) -> str | None:
         """The rendezvous: flag, environment, configuration; None to meet on this network.
@@ -252,6 +273,28 @@ class NetworkFlags:
     def relays(self, config: Config) -> bool:
         """Whether to use TURN servers alone."""
         return self.relay_only or bool(config.relay_only)
+
+    def restraint(self, config: Config) -> Restraint | None:
+        """How much of the network to take; None: what there is.
+
+        Raises:
+            UsageError: the limit is no rate, and no timetable of rates.
+        """
+        text = config.limit if self.limit is None else self.limit
+        background = self.background or bool(config.background)
+        if text is None and not background:
+            return None
+        from p2pxfer.peer.restraint import Limit, Restraint
+
+        try:
+            limit = Limit() if text is None else Limit.parse(text)
+        except ValueError as error:
+            raise UsageError(
+                f"not a limit: {error}",
+                "a limit looks like 2M, which is 2,000,000 bytes per second, or like "
+                "08:00-18:00=2M,*=off",
+            ) from error
+        return Restraint(limit, background)
 
     def _credentials(self) -> tuple[str | None, str | None]:
         if self.ice_credentials_file is not None:

@@ -14,12 +14,14 @@ import typer
 
 from p2pxfer.cli.options import (
     CODE_VARIABLE,
+    BackgroundFlag,
     CodeFileFlag,
     GiveUpFlag,
     IceCredentialsFlag,
     IceServerFlag,
     JsonFlag,
     LanFlag,
+    LimitFlag,
     NetworkFlags,
     OutputFlags,
     QuietFlag,
@@ -156,6 +158,8 @@ def receive(
     ice_server: IceServerFlag = None,
     ice_credentials_file: IceCredentialsFlag = None,
     relay_only: RelayOnlyFlag = False,
+    limit: LimitFlag = None,
+    background: BackgroundFlag = False,
     quiet: QuietFlag = False,
     verbose: VerboseFlag = False,
     json: JsonFlag = False,
@@ -188,6 +192,8 @@ def receive(
             ice_servers=tuple(ice_server or ()),
             ice_credentials_file=ice_credentials_file,
             relay_only=relay_only,
+            limit=limit,
+            background=background,
         ),
         flags=flags,
     )
@@ -260,6 +266,7 @@ class Order:
             rendezvous=self.network.url(config),
             ice_servers=self.network.servers(config),
             relay_only=self.network.relays(config),
+            restraint=self.network.restraint(config),
         )
         code = await self._code(renderer, keyboard)
         renderer.finding()

@@ -47,6 +47,8 @@ class Config:
         rendezvous: the URL that both sides meet at.
         ice_servers: STUN and TURN servers, before those the rendezvous names.
         relay_only: whether to use TURN servers alone.
+        limit: bytes per second, or a timetable of them, as ``--limit`` takes it.
+        background: whether everything else on the network goes first.
         output: the folder that ``receive`` writes into.
         existing: what ``receive`` does about files that are there: one of `EXISTING`.
     """
@@ -54,6 +56,8 @@ class Config:
     rendezvous: str | None = None
     ice_servers: tuple[IceServerConfig, ...] = ()
     relay_only: bool | None = None
+    limit: str | None = None
+    background: bool | None = None
     output: Path | None = None
     existing: str | None = None
 
@@ -118,6 +122,8 @@ def _from_document(document: dict[str, object], path: Path) -> Config:
     table = _Table(document, path, "")
     rendezvous = table.take("rendezvous", str)
     relay_only = table.take("relay_only", bool)
+    limit = table.take("limit", str)
+    background = table.take("background", bool)
     output = table.take("output", str)
     existing = table.take("existing", str)
     if existing is not None and existing not in EXISTING:
@@ -128,6 +134,8 @@ def _from_document(document: dict[str, object], path: Path) -> Config:
         rendezvous=rendezvous,
         ice_servers=servers,
         relay_only=relay_only,
+        limit=limit,
+        background=background,
         output=None if output is None else Path(output).expanduser(),
         existing=existing,
     )

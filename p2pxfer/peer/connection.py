@@ -18,6 +18,7 @@ from aiortc import RTCDataChannel
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
 from p2pxfer.peer import diagnosis, ice, inflow, rtc, seam
 from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel
+from p2pxfer.peer.restraint import FREE, Restraint
 from p2pxfer.peer.servers import IceServer
 from p2pxfer.peer.signals import (
     Candidate,
@@ -64,6 +65,7 @@ class PeerConnection:
         on_state: called with ``connecting``, ``connected``, ``disconnected`` (was connected, the
             path is lost), ``failed`` (never was) and ``closed``, whenever that changes.
         loopback: use the loopback addresses only, for two ends on one machine.
+        restraint: how both directions are held back, if at all; the peer is told.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class PeerConnection:
         signal: Callable[[bytes], None],
         on_state: Callable[[str], None] | None = None,
         loopback: bool = False,
+        restraint: Restraint | None = None,
     ) -> None:
         self._offerer = offerer
         self._endpoints = [e for server in ice_servers for e in server.endpoints()]
         self._relay_only = relay_only
         self._loopback = loopback
+        self._restraint = restraint or FREE
         self._signal = signal
         self._on_state = on_state
         self._state = "new"
@@ -167,7 +171,8 @@ class PeerConnection:
         """Make aiortc's connection; with its own gathering only if ours can't be put under it."""
         for stock in (False, True):
             peer = seam.Connection(
-                rtc.configuration(self._endpoints, relay_only=self._relay_only, stock=stock)
+                rtc.configuration(self._endpoints, relay_only=self._relay_only, stock=stock),
+                self._restraint,
             )
             peer.on("connectionstatechange", self._state_changed)
             peer.on("iceconnectionstatechange", self._ice_changed)
@@ -177,7 +182,7 @@ class PeerConnection:
                 channel = peer.createDataChannel(LABEL)
                 channel.on("open", self._channel_opened)
             else:
-                peer.far_packet = offer.max_packet
+                peer.take(offer)
                 await rtc.set_remote(peer, offer)
             self._agent = ice.attach(
                 peer,
@@ -211,7 +216,8 @@ class PeerConnection:
             own = replace(own, candidates=tuple(agent.local_candidates()), complete=False)
         elif self._relay_only:
             own = replace(own, candidates=tuple(c for c in own.candidates if c.type == "relay"))
-        self._local = own = replace(own, max_packet=peer.own_packet)
+        wish = self._restraint.abroad()
+        self._local = own = replace(own, max_packet=peer.own_packet, restraint=wish)
         self._send(own)
         for signal in self._unsaid:
             if signal not in own.candidates:
@@ -260,7 +266,7 @@ class PeerConnection:
         self._candidates.count(len(remote.candidates))
         if self._offerer:
             assert self._peer is not None
-            self._peer.far_packet = remote.max_packet
+            self._peer.take(remote)
             await rtc.set_remote(self._peer, remote)
             assert self._channel is not None
             self._channel.max_message = _accepted(remote)

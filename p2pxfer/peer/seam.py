@@ -28,11 +28,12 @@ from pyee.asyncio import AsyncIOEventEmitter
 from p2pxfer.peer import calm, lanes
 from p2pxfer.peer.datapath import DataPath
 from p2pxfer.peer.records import LONGEST_PLAIN, available
+from p2pxfer.peer.restraint import FREE, Restraint, control
+from p2pxfer.peer.signals import Description
 from p2pxfer.peer.udp import BatchLoop
 from p2pxfer.sctp import channel_events as told
 from p2pxfer.sctp import events
 from p2pxfer.sctp.association import Association, Config
-from p2pxfer.sctp.congestion import bbr
 from p2pxfer.sctp.datachannel import DataChannels
 
 Layer = Literal["batched", "single", "stock"]
@@ -65,13 +66,22 @@ class Connection(RTCPeerConnection):
 
     Attributes:
         far_packet: bytes of SCTP that the far end reads in a packet if it is ours; 0: it isn't.
+        restraint: how what this end sends is held back.
+        far_restraint: how the far end wants it to be, its times in UTC.
         layer: what is under its channels; at most that, until DTLS is up.
     """
 
-    def __init__(self, configuration: RTCConfiguration) -> None:
+    def __init__(self, configuration: RTCConfiguration, restraint: Restraint = FREE) -> None:
         self.far_packet = 0
+        self.restraint = restraint
+        self.far_restraint = FREE
         self.layer = best_layer()
         super().__init__(configuration)
+
+    def take(self, remote: Description) -> None:
+        """Heed what the far end says of itself, before its channels begin."""
+        self.far_packet = remote.max_packet
+        self.far_restraint = remote.restraint
 
     @property
     def own_packet(self) -> int:
@@ -155,7 +165,8 @@ class SctpTransport(AsyncIOEventEmitter):
             packet_sizes=_ladder(lane.sizes, self._owner.far_packet),
         )
         rng = random.SystemRandom()
-        self._association = Association(config, bbr.Bbr(), rng=rng)
+        held = control(self._owner.restraint, self._owner.far_restraint)
+        self._association = Association(config, held, rng=rng)
         self._channels = DataChannels(self._association, client=dtls._role == "client")
         self._path = DataPath(self._association, self._channels, self._tell)
         for channel in self._unnumbered:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.peer.restraint import FREE, Limit, Restraint
 
 VERSION = 1
 MAX_BODY = 32 * 1024  # bytes; an honest one has about 2 KiB
@@ -84,6 +85,7 @@ class Description:
         max_message: bytes accepted in one message; 0: any number.
         max_packet: bytes of SCTP in one packet that this project's own association reads; 0: said
             by no such one.
+        restraint: how this side wants what is sent to it to be held back, its times in UTC.
         complete: whether no further candidates will follow.
     """
 
@@ -96,6 +98,7 @@ class Description:
     sctp_port: int = 5000
     max_message: int = DEFAULT_MAX_MESSAGE
     max_packet: int = 0
+    restraint: Restraint = FREE
     candidates: tuple[Candidate, ...] = ()
     complete: bool = False
 
@@ -117,6 +120,8 @@ class Description:
             f"a=sctp-port:{self.sctp_port}",
             f"a=max-message-size:{self.max_message}",
             *([f"a=x-p2pxfer-packet:{self.max_packet}"] if self.max_packet else []),
+            *([f"a=x-p2pxfer-limit:{self.restraint.limit}"] if self.restraint.limit.spans else []),
+            *(["a=x-p2pxfer-background"] if self.restraint.background else []),
             f"a=ice-ufrag:{self.ufrag}",
             f"a=ice-pwd:{self.password}",
             "a=ice-options:trickle",
@@ -257,6 +262,7 @@ def parse_sdp(kind: DescriptionType, text: str) -> Description:
         sctp_port=_number(attributes, "sctp-port", 5000, 1, LAST_PORT),
         max_message=_number(attributes, "max-message-size", DEFAULT_MAX_MESSAGE, 0, 1 << 63),
         max_packet=_number(attributes, "x-p2pxfer-packet", 0, 0, LONGEST_PACKET),
+        restraint=_restraint(attributes),
         candidates=tuple(candidate for candidate in candidates if candidate is not None),
         complete="end-of-candidates" in attributes,
     )
@@ -278,6 +284,16 @@ def _number(
         message = f"an SDP with an impossible a={name}"
         raise PeerMisbehaved(message)
     return int(text)
+
+
+def _restraint(attributes: dict[str, list[str]]) -> Restraint:
+    text = attributes.get("x-p2pxfer-limit", [""])[-1]
+    try:
+        limit = Limit.parse(text) if text else Limit()
+    except ValueError:
+        message = "an SDP with an impossible limit"
+        raise PeerMisbehaved(message) from None
+    return Restraint(limit, "x-p2pxfer-background" in attributes)
 
 
 def _setup(kind: DescriptionType, text: str) -> Setup:

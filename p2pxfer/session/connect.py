@@ -352,6 +352,7 @@ class Connector:
                 keys,
                 servers=servers,
                 relay_only=self._network.relay_only,
+                restraint=self._network.restraint,
                 timeout=self._network.timeout,
                 progress=self._progress,
                 held=held,

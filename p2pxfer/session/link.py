@@ -18,6 +18,7 @@ from p2pxfer.session.pair import within
 if TYPE_CHECKING:
     from p2pxfer.peer.channel import Channel
     from p2pxfer.peer.connection import PeerConnection
+    from p2pxfer.peer.restraint import Restraint
     from p2pxfer.peer.servers import IceServer
     from p2pxfer.rendezvous.client import Room
 
@@ -75,6 +76,7 @@ async def connect(
     *,
     servers: tuple[IceServer, ...],
     relay_only: bool,
+    restraint: Restraint | None = None,
     timeout: float,  # noqa: ASYNC109  # the connection explains what it tried meanwhile
     progress: Progress,
     held: contextlib.AsyncExitStack,
@@ -86,6 +88,7 @@ async def connect(
         keys: fresh ones, whose signals have not been sealed before.
         servers: STUN and TURN servers.
         relay_only: use TURN only.
+        restraint: how what is sent, either way, is held back.
         timeout: seconds to find a path.
         progress: told of states and the path found.
         held: closed when the link is settled or closed; taken over only on success.
@@ -100,6 +103,7 @@ async def connect(
         offerer=keys.role is Role.A,
         ice_servers=servers,
         relay_only=relay_only,
+        restraint=restraint,
         signal=outgoing.put_nowait,
         on_state=lambda state: progress.emit(Note(f"connection: {state}", detail=True)),
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from p2pxfer.errors import LocalFileError
 
 if TYPE_CHECKING:
+    from p2pxfer.peer.restraint import Restraint
     from p2pxfer.peer.servers import IceServer
 
 
@@ -28,6 +29,7 @@ class Network:
         lan: meet on this network, whether or not a rendezvous is known.
         ice_servers: STUN and TURN servers, beside those that the rendezvous offers.
         relay_only: use TURN only, so that the peer never learns this machine's addresses.
+        restraint: how what is sent, either way, is held back; None: not at all.
         timeout: seconds that the peers may take to find a path once they share a key.
     """
 
@@ -35,6 +37,7 @@ class Network:
     lan: bool = False
     ice_servers: tuple[IceServer, ...] = ()
     relay_only: bool = False
+    restraint: Restraint | None = None
     timeout: float = 60.0
 
 

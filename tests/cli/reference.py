@@ -21,8 +21,9 @@ TOP = """\
 What `--help` says, on one page. How they are used is in the [README](../README.md), with the exit
 codes and the configuration file; the events of `--json` are in [ndjson.md](ndjson.md).
 
-A TIME is `90s`, `10m`, `2h`, `1d`, or a number of seconds; a SIZE is `500M`, `1.5G`, `2GiB`. An
-option that is given twice counts as given last, unless it may be repeated.
+A TIME is `90s`, `10m`, `2h`, `1d`, or a number of seconds; a SIZE is `500M`, `1.5G`, `2GiB`; a
+RATE is a SIZE per second, at least `16k`: `2M` is 2,000,000 bytes, `2MiB` is 2,097,152. An option
+that is given twice counts as given last, unless it may be repeated.
 """
 BOTTOM = f"""\
 ## Environment

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import time
+
 import pytest
 
 from p2pxfer.cli.options import NetworkFlags, OutputFlags, byte_count, seconds, secret_file
@@ -169,3 +172,27 @@ def test_quiet_contradicts(other):
     given = {"quiet": True, "json": False, "verbose": False, other: True}
     with pytest.raises(UsageError, match="--quiet"):
         OutputFlags(**given).check()
+
+
+def test_a_limit_is_bytes_per_second():
+    """From the flag, else from the configuration; none is none."""
+    noon = time(12, 0)
+    assert flags().restraint(Config()) is None
+    wished = flags(limit="2M").restraint(Config(limit="1M"))
+    assert (wished.limit.rate_at(noon), wished.background) == (2e6, False)
+    assert flags().restraint(Config(limit="1MiB")).limit.rate_at(noon) == 1024**2
+    assert flags(limit="off").restraint(Config(limit="1M")).limit.rate_at(noon) == math.inf
+
+
+def test_the_background_is_a_wish_of_its_own():
+    """By flag or configuration, with or without a limit."""
+    assert flags(background=True).restraint(Config()).background
+    assert flags(limit="2M").restraint(Config(background=True)).background
+
+
+@pytest.mark.parametrize("limit", ["fast", "2X", "8-18=2M", "1k", ""])
+def test_a_limit_that_is_none_is_refused(limit):
+    """With an example of one."""
+    with pytest.raises(UsageError, match="not a limit") as refused:
+        flags(limit=limit).restraint(Config())
+    assert "08:00-18:00=2M" in str(refused.value.hint)

@@ -10,6 +10,8 @@ from p2pxfer.identity.config import Config, IceServerConfig, config_path, load
 WHOLE = """
 rendezvous = "https://meet.example.org"
 relay_only = true
+limit = "2M"
+background = true
 output = "~/Downloads"
 existing = "rename"
 
@@ -47,6 +49,8 @@ def test_everything_it_may_say_is_read(written, monkeypatch, tmp_path):
     assert load(written(WHOLE)) == Config(
         rendezvous="https://meet.example.org",
         relay_only=True,
+        limit="2M",
+        background=True,
         output=tmp_path / "Downloads",
         existing="rename",
         ice_servers=(
@@ -73,6 +77,8 @@ def test_a_credential_is_never_shown():
         ('rendevous = "x"', "no such setting: rendevous"),
         ('[[ice_servers]]\nurls = "stun:x"\npassword = "y"', "ice_servers[0].password"),
         ('relay_only = "yes"', "relay_only must be true or false"),
+        ("limit = 2", "limit must be a string"),
+        ('background = "yes"', "background must be true or false"),
         ("rendezvous = 7", "rendezvous must be a string"),
         ('existing = "clobber"', "existing must be one of ask, overwrite"),
         ("[[ice_servers]]\nurls = [1]", "ice_servers[0].urls must be"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer import signals
+from p2pxfer.peer.restraint import Limit, Restraint
 from p2pxfer.peer.signals import Candidate, Description, EndOfCandidates, decode, encode
 
 FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
@@ -50,6 +52,15 @@ candidates = st.builds(
     related=st.none() | st.tuples(addresses, ports),
 )
 digests = st.binary(min_size=32, max_size=32).map(lambda d: ("sha-256", d.hex(":").upper()))
+minutes = st.integers(0, 1439)
+spans = st.tuples(minutes, minutes, st.integers(16_000, 1 << 40).map(float) | st.just(math.inf))
+restraints = st.builds(
+    Restraint,
+    limit=st.lists(spans.filter(lambda s: s[0] != s[1]), max_size=24).map(
+        lambda found: Limit(tuple(found))
+    ),
+    background=st.booleans(),
+)
 descriptions = st.builds(
     Description,
     type=st.just("answer"),
@@ -61,6 +72,7 @@ descriptions = st.builds(
     sctp_port=ports,
     max_message=st.integers(0, 1 << 40),
     max_packet=st.integers(0, signals.LONGEST_PACKET),
+    restraint=restraints,
     candidates=st.lists(candidates, max_size=8).map(tuple),
     complete=st.booleans(),
 )
@@ -211,3 +223,11 @@ def test_a_malformed_candidate_is_refused(text):
     """Impossible numbers and smuggled lines."""
     with pytest.raises(PeerMisbehaved):
         signals.parse_candidate(text)
+
+
+@pytest.mark.parametrize("limit", ["fast", "1", "08:00=2M", ",", "2M," * 30])
+def test_a_limit_that_is_none_is_refused(limit):
+    """A peer's wish is read as strictly as a user's."""
+    sdp = f"{OFFER}\r\na=x-p2pxfer-limit:{limit}"
+    with pytest.raises(PeerMisbehaved):
+        decode(described(sdp))

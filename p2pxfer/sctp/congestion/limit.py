@@ -1,7 +1,8 @@
 """Rates that a user sets: a value with the time of day as its only input, and a control in bounds.
 
 A rate is bytes per second: ``2M`` is 2,000,000, ``2MiB`` is 2,097,152. A timetable lists times of
-the day, the first that fits counts: ``08:00-18:00=2M,*=off``.
+the day, the first that fits counts: ``08:00-18:00=2M,*=off``. It means this machine's clock, until
+`Limit.shifted` makes it another's.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(?:b(?:/s|ps)?)?", re.
 POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 SPAN: Final = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
 OFF: Final = ("off", "none", "unlimited")
-LEAST_RATE: Final = 1000.0  # bytes per second; below that a connection counts as dead
+LEAST_RATE: Final = 16_000.0  # slower, one message takes longer than silence may last
 HOUR: Final = 60  # minutes
 DAY: Final = 24 * HOUR
+MOST_SPANS: Final = 24
 BURST: Final = 0.001  # seconds of the rate
 LOOK: Final = 1.0  # seconds between two looks at the clock
 
@@ -46,6 +48,8 @@ class Limit:
         entries = [entry.strip() for entry in text.split(",") if entry.strip()]
         if not entries:
             raise ValueError("an empty limit")
+        if len(entries) > MOST_SPANS:
+            raise ValueError(f"a limit with more than {MOST_SPANS} times of the day")
         if len(entries) == 1 and "=" not in entries[0]:
             return cls(((0, DAY, _rate(entries[0])),))
         spans = []
@@ -56,6 +60,24 @@ class Limit:
             spans.append((*_span(when.strip()), _rate(rate.strip())))
         return cls(tuple(spans))
 
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return ",".join(
+            f"{_clock(start)}-{_clock(end)}={'off' if rate == math.inf else int(rate)}"
+            for start, end, rate in self.spans
+        )
+
+    def shifted(self, minutes: int) -> Limit:
+        """The same, as a clock has it that is ``minutes`` ahead."""
+        return Limit(
+            tuple(
+                (start, end, rate)
+                if end - start == DAY
+                else ((start + minutes) % DAY, (end + minutes) % DAY or DAY, rate)
+                for start, end, rate in self.spans
+            )
+        )
+
     def rate_at(self, clock: time) -> float:
         """Bytes per second at a time of the day; `math.inf` without a limit."""
         minute = clock.hour * HOUR + clock.minute
@@ -63,6 +85,10 @@ class Limit:
             if start <= minute < end or (start > end and (minute >= start or minute < end)):
                 return rate
         return math.inf
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // HOUR:02}:{minute % HOUR:02}"
 
 
 def _rate(text: str) -> float:
