@@ -12,11 +12,14 @@ from collections.abc import Callable, Sequence
 
 from p2pxfer.peer.lanes import Lane
 from p2pxfer.sctp.association import Association
-from p2pxfer.sctp.channel_events import ChannelEvent
+from p2pxfer.sctp.channel_events import ChannelEvent, ChannelMessage, ChannelSent
 from p2pxfer.sctp.datachannel import DataChannels
+from p2pxfer.sctp.events import AllAcknowledged
 
 BLOCKED = 0.005  # seconds between looks at a lane that takes nothing
 TURN = 0.0007  # seconds of sending after which others get their turn
+
+_UNANSWERED = (ChannelSent, ChannelMessage, AllAcknowledged)
 
 
 class DataPath:
@@ -74,14 +77,9 @@ class DataPath:
             self._flush_soon = None
         if self._stopped:
             return
-        self._transmit()
-        while (event := self._channels.next_event()) is not None:
-            try:
-                self._on_event(event)
-            except Exception as error:  # noqa: BLE001  # whoever listens must not stop the rest
-                self._loop.call_exception_handler(
-                    {"message": "a data channel's listener raised", "exception": error}
-                )
+        self._transmit()  # first of all what the far end waits for
+        while self._tell():
+            self._transmit()
         self._arm()
 
     async def stop(self, reason: str) -> None:
@@ -104,6 +102,19 @@ class DataPath:
     def _receive_singles(self, now: float) -> None:
         packets, self._singles = self._singles, []
         self.receive(packets, now)
+
+    def _tell(self) -> bool:
+        """Tell what happened; returns whether that may have left something to be sent at once."""
+        answered = False
+        while (event := self._channels.next_event()) is not None:
+            answered = answered or not isinstance(event, _UNANSWERED)
+            try:
+                self._on_event(event)
+            except Exception as error:  # noqa: BLE001  # whoever listens must not stop the rest
+                self._loop.call_exception_handler(
+                    {"message": "a data channel's listener raised", "exception": error}
+                )
+        return answered and not self._stopped
 
     def _transmit(self) -> None:
         lane, transmit, clock = self._lane, self._association.transmit, self._loop.time

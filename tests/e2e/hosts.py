@@ -39,6 +39,11 @@ class Place:
         """Run ``nft`` in there."""
         subprocess.run([*self.inside, "nft", command], check=True)
 
+    def slow(self) -> None:
+        """Let out no more than a slow network takes."""
+        shaped = "tc qdisc add dev eth0 root tbf rate 60mbit burst 64kb latency 50ms"
+        subprocess.run([*self.inside, *shaped.split()], check=True)
+
     def close(self) -> None:
         """Let it go."""
         with self._process as process:
@@ -63,6 +68,10 @@ class Host(Machine):
     def plug(self, *, in_: bool) -> None:
         """Plug the cable out, or in again."""
         self._place.ip(f"link set eth0 {'up' if in_ else 'down'}")
+
+    def slow(self) -> None:
+        """Let what it sends take a while."""
+        self._place.slow()
 
     def deafen(self) -> None:
         """Let no multicast DNS in or out, as guest networks do."""

@@ -36,6 +36,7 @@ def serve(host: Host, *others: Host) -> Command:
 
 def grow(host: Host) -> bytes:
     """Give the host a file that takes a while."""
+    host.slow()
     host.file.write_bytes(content := os.urandom(SIZE))
     return content
 
@@ -113,6 +114,7 @@ def test_a_receiver_that_is_killed_on_a_lan(lan):
 
 def test_giving_up(machine):
     """Nobody comes back within --give-up-after: exit 4, and what has arrived is kept."""
+    machine.env["P2PXFER_DATA_PATH"] = "stock"  # slow enough to be interrupted
     data = machine.path / "data"
     data.write_bytes(os.urandom(SIZE))
     sender = machine.send(data)

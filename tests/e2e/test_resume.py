@@ -25,7 +25,8 @@ SECONDS = 3000  # after which they hang
 
 @pytest.fixture
 def data(machine: Machine) -> Path:
-    """A file to send."""
+    """A file to send, which takes a while."""
+    machine.env["P2PXFER_DATA_PATH"] = "stock"
     path = machine.path / "data"
     path.write_bytes(os.urandom(SIZE))
     return path
