@@ -89,7 +89,8 @@ class Inbound:
         """An event went to the application: what it holds counts no more."""
         if isinstance(event, Message):
             self.reassembly.waiting -= len(event.data) + COST
-            if self._told < self._limit and self._window - self.used > 2 * self._limit:
+            enough = min(2 * self._limit, self._window // 2)
+            if self._told < self._limit and self._window - self.used > enough:
                 self.hurry = True  # the window was shut, and the peer can't know that it is not
 
     def reset(self, ids: Sequence[int]) -> None:
@@ -112,9 +113,10 @@ class Inbound:
     def open(self) -> bool:
         """Whether what is in sequence can be taken.
 
-        What is ahead of it never exceeds the window, so it can unless the application is slow.
+        It can unless the application is slow: what is ahead of it has a window to itself, so that
+        it never keeps out what closes the gap.
         """
-        return self.used <= self._window
+        return self.reassembly.waiting + self.reassembly.kept <= self._window
 
     def data(self, flags: int, wire_tsn: int, where: int, payload: bytes) -> None:
         """Take one DATA chunk.
