@@ -143,6 +143,7 @@ def _path(rng: random.Random, kinds: set[str]) -> Path:
     return path
 
 
+CALM = frozenset({"asymmetric", "huge message", "jitter", "long", "many", "resets"})
 KINDS = {  # chance of each
     "jitter": 0.3,
     "loss": 0.35,
@@ -457,6 +458,22 @@ class Run:
             association = end.association
             if association.state is not State.CLOSED or association.deadline() is not None:
                 raise Broken(f"closed, but {association.state} until {association.deadline()}")
+        self._check_calm()
+
+    def _check_calm(self) -> None:
+        """Where nothing goes wrong, next to nothing is sent twice."""
+        counts = [end.link.counts for end in self.ends]
+        if not CALM.issuperset(self.scenario.kinds) or any(
+            count.lost or count.overflowed for count in counts
+        ):
+            return
+        for end, application in zip(self.ends, self.applications, strict=True):
+            monitor = end.monitor
+            if monitor.again > 8 + monitor.packets // 8:
+                raise Broken(
+                    f"{application.name}: {monitor.again} chunks sent again of "
+                    f"{monitor.packets} packets, and nothing was lost"
+                )
 
     def state(self) -> str:
         """Where both ends are, for a report."""

@@ -42,6 +42,7 @@ class Monitor:
         self._highest: int | None = None
         self._window = math.inf
         self.packets = 0
+        self.again = 0  # chunks that were sent once more
 
     def came(self, packet: bytes) -> None:
         """A packet that is as it was sent reaches this end."""
@@ -102,7 +103,8 @@ class Monitor:
 
     def _sent(self, tsn: int, size: int, packet: int) -> None:
         if self._highest is not None and (tsn - self._highest - 1) & MASK >= HALF:
-            return  # once more
+            self.again += 1
+            return
         if self._highest is not None and tsn != (self._highest + 1) & MASK:
             raise Broken(f"TSN {tsn} follows {self._highest}")
         self._highest = tsn
@@ -301,6 +303,6 @@ class Endpoint:
             return
         used = inbound.used
         self.most_buffered = max(self.most_buffered, used)
-        limit = self.config.receive_window + self.config.max_message + 2 * self._largest
+        limit = 2 * self.config.receive_window + self.config.max_message + 2 * self._largest
         if used > limit:
             raise Broken(f"{used} bytes buffered, {limit} at most")
