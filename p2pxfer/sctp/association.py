@@ -426,6 +426,13 @@ class Association:
         """Let a chunk leave to the peer that is known."""
         self.put(self._wire.wrap(write_chunk(chunk)))
 
+    def report(self, sacks: Sequence[bytes]) -> None:
+        """Let SACKs leave, a packet each."""
+        if sacks:
+            self._sack_at = None
+        for sack in sacks:
+            self.put(self._wire.wrap(sack))
+
     def sack_now(self, *, hurry: bool) -> None:
         """Let a SACK leave that covers what came so far; ``hurry``: and another one after it."""
         if self._inbound is not None and len(self._control) < CONTROL:

@@ -251,6 +251,26 @@ class Inbound:
         if flags & BEGIN and flags & END:
             self.reassembly.whole(flags, where, payload)
 
+    def advance(self, count: int) -> list[bytes]:
+        """So many packets with one chunk each came in sequence: SACKs for every two of them.
+
+        The chunks went to `reassembly` already, and nothing is ahead of them.
+        """
+        first = EVERY - self.unreported
+        before = self.cumulative
+        self.cumulative += count
+        if count < first or self._duplicates:
+            self.unreported += count
+            return []
+        window = self._told = max(0, self._window - self.used)
+        self.unreported = (count - first) % EVERY
+        self.hurry = self.hurry and self.unreported > 0
+        pack = SACK.pack
+        return [
+            pack(SACK_TYPE, 0, SACK.size, tsn & MASK, window, 0, 0)
+            for tsn in range(before + first, self.cumulative + 1, EVERY)
+        ]
+
     def sack(self, largest: int) -> bytes:
         """The chunk that reports what came (RFC 9260 section 3.3.4); forgets duplicates.
 

@@ -159,16 +159,12 @@ class Receiving:
         """So many packets with one chunk each came in sequence: SACK as the peer needs it."""
         inbound = self._association.inbound
         assert inbound is not None
-        if not self._own:
+        if self._own:
+            inbound.cumulative += count
+            inbound.unreported += count
+        else:
             # one for two packets, as the rates of other stacks depend on it
-            step = EVERY - inbound.unreported
-            while count >= step:
-                inbound.cumulative += step
-                count -= step
-                step = EVERY
-                self._association.sack_now(hurry=inbound.hurry and count > 0)
-        inbound.cumulative += count
-        inbound.unreported += count
+            self._association.report(inbound.advance(count))
         self._refuse(inbound)
 
     def _refuse(self, inbound: Inbound) -> None:
