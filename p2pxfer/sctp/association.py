@@ -39,10 +39,12 @@ from p2pxfer.sctp.handshake import State as HandshakeState
 from p2pxfer.sctp.inbound import Inbound
 from p2pxfer.sctp.mtu import PathMtu
 from p2pxfer.sctp.outbound import Outbound
+from p2pxfer.sctp.packets import encode
 from p2pxfer.sctp.probing import Probing
 from p2pxfer.sctp.receiving import Receiving
 from p2pxfer.sctp.reconfig import Reconfiguration
-from p2pxfer.sctp.sending import Sending, Statistics, Transmit
+from p2pxfer.sctp.sending import Sending
+from p2pxfer.sctp.transmit import Statistics, Transmit
 from p2pxfer.sctp.wire import HEADER, Wire
 
 __all__ = ["Association", "Config", "State", "Statistics", "Transmit"]
@@ -417,10 +419,11 @@ class Association:
         INIT and COOKIE ECHO always bear a checksum (RFC 9653 section 5.2), and so does what may
         meet an end that knows nothing yet.
         """
-        wire = self._wire
         if reply.tag != self.peer_tag or self._peer is None or isinstance(reply.chunk, Init):
-            wire = Wire(self._config.port, self._config.remote_port, reply.tag)
-        self.put(wire.wrap(write_chunk(reply.chunk)))
+            ports = {"source": self._config.port, "destination": self._config.remote_port}
+            self.put(encode(reply.tag, (reply.chunk,), **ports))
+        else:
+            self.chunk(reply.chunk)
 
     def chunk(self, chunk: Chunk) -> None:
         """Let a chunk leave to the peer that is known."""

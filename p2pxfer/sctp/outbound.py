@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Final
 
 from p2pxfer.sctp.chunks import Pad, write_chunk
-from p2pxfer.sctp.flights import Flight, Scoreboard
+from p2pxfer.sctp.flights import Flight
+from p2pxfer.sctp.scoreboard import Scoreboard
 from p2pxfer.sctp.wire import DATA_HEADER, HEADER, OVERHEAD, Wire
 
 END: Final = 0x1 << 16  # RFC 9260 section 3.3.1, where FIELDS has them

@@ -10,8 +10,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from p2pxfer.sctp.flights import FLYING, Scoreboard
+from p2pxfer.sctp.flights import FLYING
 from p2pxfer.sctp.rtt import MOST, RoundTrip
+from p2pxfer.sctp.scoreboard import Scoreboard
 
 DUPLICATE_THRESHOLD: Final = 3  # RFC 8985 section 6.2
 PERSISTENCE: Final = 16  # recoveries that a widened window lasts, same section

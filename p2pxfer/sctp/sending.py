@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from p2pxfer.sctp.congestion.controller import Ack, Controller
 from p2pxfer.sctp.events import AllAcknowledged, Event, Sent
-from p2pxfer.sctp.flights import Flight, Run, Scoreboard
+from p2pxfer.sctp.flights import Flight, Run
 from p2pxfer.sctp.mtu import PathMtu
 from p2pxfer.sctp.outbound import FLAGS_AT, IMMEDIATE, Outbound
 from p2pxfer.sctp.pacing import Pacer
 from p2pxfer.sctp.rate import DeliveryRate
 from p2pxfer.sctp.recovery import GRAIN, Due, Recovery
 from p2pxfer.sctp.rtt import RoundTrip
+from p2pxfer.sctp.scoreboard import Scoreboard
+from p2pxfer.sctp.transmit import Statistics, Transmit
 from p2pxfer.sctp.wire import HEADER, Wire
 
 MASK: Final = 0xFFFFFFFF
@@ -29,42 +30,6 @@ CALL_PACKETS: Final = 64  # what one UDP_SEGMENT call takes
 CALL_BYTES: Final = 65_507  # the longest UDP payload over IPv4
 CALLS: Final = 4  # of these a flight, so that what it costs by itself is shared by many packets
 RECORD: Final = 64  # bytes of a DTLS record and more around a packet
-
-
-@dataclass(slots=True)
-class Transmit:
-    """Packets that leave together.
-
-    Attributes:
-        packets: of equal length where possible, the last perhaps shorter.
-        probe: one packet that asks whether its length passes: alone, and never cut by IP.
-        fragmentable: longer than the path takes and not to be cut again: let IP do it.
-    """
-
-    packets: list[bytes]
-    probe: bool = False
-    fragmentable: bool = False
-
-
-@dataclass(slots=True)
-class Statistics:
-    """Counts since the association was established.
-
-    Attributes:
-        sent: bytes of packets with DATA, repetitions included.
-        resent: bytes of repetitions.
-        lost: bytes that were declared lost.
-        timeouts: how often T3-rtx ran out.
-        probes: tail loss probes sent.
-        spurious: how often a loss turned out to be none.
-    """
-
-    sent: int = 0
-    resent: int = 0
-    lost: int = 0
-    timeouts: int = 0
-    probes: int = 0
-    spurious: int = 0
 
 
 class Sending:
@@ -258,6 +223,7 @@ class Sending:
         board = self.board
         room = self._controller.window - board.in_flight
         if board.in_flight and room < size:
+            self._pacer.blocked()
             return 0
         room = max(room, size)
         if not board.lost:
@@ -265,6 +231,7 @@ class Sending:
             credit = self._rwnd - outstanding
             if credit < size:
                 if outstanding or not self._probe_window(now):
+                    self._pacer.blocked()
                     return 0
                 credit = size
             room = min(room, credit)
@@ -272,6 +239,8 @@ class Sending:
         if allowance <= 0:
             self._ready_at = self._pacer.ready_at(now)
             return 0
+        if self._pacer.late:
+            self._rate.limited(board.in_flight)
         flight = CALLS * min(CALL_PACKETS, max(1, CALL_BYTES // (size + RECORD))) * size
         return min(room, max(allowance, size), flight)
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pxfer.sctp.chunks import BEGIN, END, UNORDERED, Data, Pad
-from p2pxfer.sctp.flights import Flight, Scoreboard
+from p2pxfer.sctp.flights import Flight
 from p2pxfer.sctp.outbound import Outbound
 from p2pxfer.sctp.packets import checksum_valid, parse
+from p2pxfer.sctp.scoreboard import Scoreboard
 from p2pxfer.sctp.wire import Wire
 
 TSN = 0xFFFFFFF0

@@ -2,9 +2,10 @@
 
 import pytest
 
-from p2pxfer.sctp.flights import FLYING, LOST, Flight, Scoreboard
+from p2pxfer.sctp.flights import FLYING, LOST, Flight
 from p2pxfer.sctp.recovery import PROBE_LEAST, Due, Recovery
 from p2pxfer.sctp.rtt import LEAST, MOST, RoundTrip
+from p2pxfer.sctp.scoreboard import Scoreboard
 
 TRIP = 0.1
 SIZE = 100

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pxfer.sctp.flights import ACKED, FLYING, LOST, Flight, Scoreboard
+from p2pxfer.sctp.flights import ACKED, FLYING, LOST, Flight
+from p2pxfer.sctp.scoreboard import Scoreboard
 
 FIRST = 1000
 
