@@ -44,6 +44,9 @@ _UFRAG = re.compile(rf"{_ICE_CHARS}{{4,256}}")  # RFC 8839 section 5.4
 _PASSWORD = re.compile(rf"{_ICE_CHARS}{{22,256}}")
 _MID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _HEX_PAIRS = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2})+")
+# Of this project alone. Others copy what they don't know of an offer into their answer, as
+# libdatachannel does, so each kind of description has attributes of its own.
+_OWN = {"offer": "x-p2pxfer-offer-", "answer": "x-p2pxfer-answer-"}
 _DIGESTS = {"sha-256": 32, "sha-384": 48, "sha-512": 64}  # bytes
 
 
@@ -108,6 +111,7 @@ class Description:
 
     def sdp(self) -> str:
         """The text for any WebRTC implementation; addresses stand in candidates only."""
+        own, wish = _OWN[self.type], self.restraint
         lines = [
             "v=0",
             "o=- 0 0 IN IP4 0.0.0.0",
@@ -119,9 +123,9 @@ class Description:
             f"a=mid:{self.mid}",
             f"a=sctp-port:{self.sctp_port}",
             f"a=max-message-size:{self.max_message}",
-            *([f"a=x-p2pxfer-packet:{self.max_packet}"] if self.max_packet else []),
-            *([f"a=x-p2pxfer-limit:{self.restraint.limit}"] if self.restraint.limit.spans else []),
-            *(["a=x-p2pxfer-background"] if self.restraint.background else []),
+            *([f"a={own}packet:{self.max_packet}"] if self.max_packet else []),
+            *([f"a={own}limit:{wish.limit}"] if wish.limit.spans else []),
+            *([f"a={own}background"] if wish.background else []),
             f"a=ice-ufrag:{self.ufrag}",
             f"a=ice-pwd:{self.password}",
             "a=ice-options:trickle",
@@ -261,8 +265,8 @@ def parse_sdp(kind: DescriptionType, text: str) -> Description:
         setup=_setup(kind, attributes.get("setup", ["actpass"])[-1]),
         sctp_port=_number(attributes, "sctp-port", 5000, 1, LAST_PORT),
         max_message=_number(attributes, "max-message-size", DEFAULT_MAX_MESSAGE, 0, 1 << 63),
-        max_packet=_number(attributes, "x-p2pxfer-packet", 0, 0, LONGEST_PACKET),
-        restraint=_restraint(attributes),
+        max_packet=_number(attributes, f"{_OWN[kind]}packet", 0, 0, LONGEST_PACKET),
+        restraint=_restraint(attributes, _OWN[kind]),
         candidates=tuple(candidate for candidate in candidates if candidate is not None),
         complete="end-of-candidates" in attributes,
     )
@@ -286,14 +290,14 @@ def _number(
     return int(text)
 
 
-def _restraint(attributes: dict[str, list[str]]) -> Restraint:
-    text = attributes.get("x-p2pxfer-limit", [""])[-1]
+def _restraint(attributes: dict[str, list[str]], own: str) -> Restraint:
+    text = attributes.get(f"{own}limit", [""])[-1]
     try:
         limit = Limit.parse(text) if text else Limit()
     except ValueError:
         message = "an SDP with an impossible limit"
         raise PeerMisbehaved(message) from None
-    return Restraint(limit, "x-p2pxfer-background" in attributes)
+    return Restraint(limit, f"{own}background" in attributes)
 
 
 def _setup(kind: DescriptionType, text: str) -> Setup:

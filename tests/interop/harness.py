@@ -174,23 +174,26 @@ async def _room(stack: contextlib.AsyncExitStack) -> asyncio.subprocess.Process:
 
 
 async def join(
-    offerer: Program, answerer: Program, channel: dict | None = None
+    offerer: Program, answerer: Program, channel: dict | None = None, *, tap: bool = False
 ) -> tuple[dict, dict]:
     """Carry the signals of two programs to one another until their channel is open.
 
     Returns:
         What each of them tells of the channel.
     """
-    start(offerer, answerer, channel)
+    start(offerer, answerer, channel, tap=tap)
     opened = await asyncio.gather(offerer.event("open"), answerer.event("open"))
     return opened[0], opened[1]
 
 
-def start(offerer: Program, answerer: Program, channel: dict | None = None) -> None:
+def start(
+    offerer: Program, answerer: Program, channel: dict | None = None, *, tap: bool = False
+) -> None:
     """Have two programs connect, the offerer with a channel of its own shape if one is given."""
     offerer.other, answerer.other = answerer, offerer
-    answerer.do("start", offerer=False)
-    offerer.do("start", offerer=True, **({} if channel is None else {"channel": channel}))
+    options = {} if channel is None else {"channel": channel}
+    answerer.do("start", offerer=False, tap=tap)
+    offerer.do("start", offerer=True, tap=tap, **options)
 
 
 async def carry(sender: Program, receiver: Program, **what: object) -> dict:

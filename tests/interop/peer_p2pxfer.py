@@ -11,6 +11,7 @@ from p2pxfer.peer.channel import Channel
 from p2pxfer.peer.connection import PeerConnection
 from p2pxfer.peer.udp import new_event_loop
 from tests.interop.driver import Inbox, messages, obey, report, tell
+from tests.interop.tap import Tap
 
 PATIENCE = 120.0  # seconds until a channel that does not open is given up
 
@@ -22,8 +23,11 @@ class Peer:
 
     def __init__(self) -> None:
         self.inbox = Inbox()
+        self.tap: Tap | None = None
 
     async def start(self, command: dict) -> None:
+        if command.get("tap"):
+            self.tap = Tap()
         self.connection = PeerConnection(
             offerer=command["offerer"],
             ice_servers=(),
@@ -43,8 +47,16 @@ class Peer:
         closed = asyncio.Event()
         channel.on_closed(closed.set)
         channel.on_message(self.inbox.take)
-        layer = getattr(self.connection._peer, "layer", "stock")
-        tell({"event": "open", "maxMessage": channel.max_message, "layer": layer})
+        under = self.connection._peer
+        assert under is not None
+        tell(
+            {
+                "event": "open",
+                "maxMessage": channel.max_message,
+                "layer": under.layer,
+                "ours": under.far_packet > 0,
+            }
+        )
         await closed.wait()
         try:
             await channel.send(b"?")
@@ -69,6 +81,11 @@ class Peer:
     async def expect(self, command: dict) -> None:
         self.inbox.expect(command["count"])
 
+    async def wire(self, _command: dict) -> None:
+        assert self.tap is not None
+        tap = self.tap
+        tell({"event": "wire", "sent": tap.sent, "taken": tap.taken, "longest": tap.longest})
+
     async def hangup(self, _command: dict) -> None:
         await self.connection.close()
 
@@ -76,7 +93,7 @@ class Peer:
 async def main() -> None:
     peer = Peer()
     signals = dict.fromkeys(("description", "candidate", "end"), peer.signal)
-    commands = {name: getattr(peer, name) for name in ("start", "send", "expect", "hangup")}
+    commands = {name: getattr(peer, name) for name in ("start", "send", "expect", "wire", "hangup")}
     await obey({**signals, **commands, "close": peer.hangup})
     await peer.connection.close()
     await peer.opening

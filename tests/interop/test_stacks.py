@@ -31,7 +31,7 @@ async def met(
         ends = (ours, theirs) if offering else (theirs, ours)
         opened = await join(*ends)
         here, there = opened if offering else reversed(opened)
-        assert here["layer"] == layer
+        assert (here["layer"], here["ours"]) == (layer, False)
         assert (there["label"], there["protocol"], there["ordered"]) == ("p2pxfer", "", True)
         yield ours, theirs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -152,7 +153,7 @@ def test_a_browsers_offer_is_understood():
         ("sctp-port:5000", "sctp-port:0"),
         ("sctp-port:5000", "sctp-port:٣"),
         ("sctp-port:5000", "sctp-port:5000\r\na=max-message-size:-1"),
-        ("sctp-port:5000", "sctp-port:5000\r\na=x-p2pxfer-packet:16385"),
+        ("sctp-port:5000", "sctp-port:5000\r\na=x-p2pxfer-offer-packet:16385"),
         ("a=mid:0", "a=mid:0\r\na=candidate:nonsense"),
         ("a=mid:0", "a=mid:0\r\na=x:" + "x" * 2000),
         ("a=mid:0", "a=mid:0" + "\r\na=x" * 600),
@@ -228,6 +229,17 @@ def test_a_malformed_candidate_is_refused(text):
 @pytest.mark.parametrize("limit", ["fast", "1", "08:00=2M", ",", "2M," * 30])
 def test_a_limit_that_is_none_is_refused(limit):
     """A peer's wish is read as strictly as a user's."""
-    sdp = f"{OFFER}\r\na=x-p2pxfer-limit:{limit}"
+    sdp = f"{OFFER}\r\na=x-p2pxfer-offer-limit:{limit}"
     with pytest.raises(PeerMisbehaved):
         decode(described(sdp))
+
+
+def test_what_an_answer_copied_from_the_offer_says_nothing_of_who_answers():
+    """Libdatachannel repeats attributes that it does not know."""
+    wish = Restraint(Limit.parse("2M"), background=True)
+    offer = replace(decode(described(OFFER)), max_packet=16_384, restraint=wish)
+    copied = offer.sdp().replace("actpass", "active")
+    answer = decode(described(copied, "answer"))
+    assert (answer.max_packet, answer.restraint) == (0, Restraint())
+    own = replace(offer, type="answer", setup="active")
+    assert decode(encode(own)) == own
