@@ -105,6 +105,7 @@ class BatchLane:
         take: called with what was decrypted and the time at which it could be read.
         room: called when the lane is no longer blocked.
         ended: called when nothing more will come.
+        moved: called when packets take another path from now on.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class BatchLane:
         take: Callable[[list[bytes], float], None],
         room: Callable[[], None],
         ended: Callable[[], None],
+        moved: Callable[[], None],
     ) -> None:
         self._ice = ice_connection(dtls)
         self._nominated: dict[int, Any] = self._ice._nominated
@@ -120,6 +122,7 @@ class BatchLane:
         self._on_packets = take
         self._on_room = room
         self._on_ended = ended
+        self._on_moved = moved
         self._ways: dict[int, _Direct | Relay] = {}
         self._pair: Any = None
         self._way: _Direct | Relay | None = None
@@ -141,6 +144,7 @@ class BatchLane:
         """Encrypt and send; without a path it is lost."""
         if self._nominated.get(1) is not self._pair:
             self._follow()
+            self._on_moved()
         way = self._way
         if way is None or self._ended:
             return

@@ -97,6 +97,8 @@ class Connection(RTCPeerConnection):
             self.layer = "stock"
             return
         own = SctpTransport(self, stock)
+        if lanes.ice_connection(own.transport) is None:
+            self.layer = "single"
         own.on("datachannel", lambda channel: self.emit("datachannel", channel))
         setattr(self, _SCTP, own)
 
@@ -153,7 +155,7 @@ class SctpTransport(AsyncIOEventEmitter):
         batched = self._owner.layer == "batched" and lanes.can_batch(dtls)
         lane: lanes.Lane
         if batched:
-            lane = lanes.BatchLane(dtls, self._receive, self._flush, self._lost)
+            lane = lanes.BatchLane(dtls, self._receive, self._flush, self._lost, self._moved)
         else:
             self._owner.layer = "single"
             lane = lanes.SingleLane(dtls, self._flush)
@@ -320,6 +322,11 @@ class SctpTransport(AsyncIOEventEmitter):
     def _lost(self) -> None:
         """Nothing can be read any more; aiortc learns of it by its own way, or not at all."""
         self._end()
+
+    def _moved(self) -> None:
+        """The path in use is another one: what was learnt of the old one is void."""
+        if self._association is not None:
+            self._association.path_changed(asyncio.get_running_loop().time())
 
     def _end(self) -> None:
         if self.state == "closed":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncIterator
 
+import aioice.ice
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
 from aiortc.mediastreams import AudioStreamTrack
@@ -219,3 +221,69 @@ async def test_the_far_ends_limit_is_kept(kinds):
         await ready.wait()
         with pytest.raises(ValueError, match="bytes"):
             channel.send(bytes(300_000))
+
+
+async def test_checks_of_the_path_are_answered_in_the_middle_of_a_transfer(joined, monkeypatch):
+    """A late answer to one would end a path that works (RFC 7675)."""
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.02)
+    answered: list[bool] = []
+
+    def watched(connection):
+        request = connection.request
+
+        async def noting(self, *arguments, **options):
+            try:
+                reply = await request(self, *arguments, **options)
+            except Exception:
+                answered.append(False)
+                raise
+            answered.append(True)
+            return reply
+
+        return noting
+
+    protocol = aioice.ice.StunProtocol
+    monkeypatch.setattr(protocol, "request", watched(protocol))
+    async with joined() as pair:
+        near, far = await pair.open()
+        answered.clear()
+        size = 0
+
+        def count(message: bytes) -> None:
+            nonlocal size
+            size += len(message)
+
+        far.on_message(count)
+        sent = 0
+        while len(answered) < 20:
+            await near.send(bytes(near.max_message))
+            sent += near.max_message
+        await near.drain()
+        assert size == sent
+        assert all(answered)
+
+
+async def test_a_path_that_changes_is_followed(joined):
+    """Another pair is nominated: packets leave on it at once, and nothing is lost."""
+    async with joined() as pair:
+        near, far = await pair.open()
+        ice = pair.a._peer.sctp.transport.transport._connection
+        loop = asyncio.get_running_loop()
+        other = aioice.ice.StunProtocol(ice)
+        await loop.create_datagram_endpoint(lambda: other, local_addr=("127.0.0.1", 0))
+        old = ice._nominated[1]
+        other.local_candidate = old.protocol.local_candidate
+        ice._protocols.append(other)
+        ice._nominated[1] = aioice.ice.CandidatePair(other, old.remote_candidate)
+        remote = pair.b._peer.sctp.transport.transport._connection
+        back = copy.copy(remote._nominated[1].remote_candidate)
+        back.port = other.transport.get_extra_info("sockname")[1]
+        remote._nominated[1] = aioice.ice.CandidatePair(remote._nominated[1].protocol, back)
+        old.protocol.transport.abort()
+        arrived: asyncio.Queue[bytes] = asyncio.Queue()
+        far.on_message(arrived.put_nowait)
+        near.on_message(arrived.put_nowait)
+        for end in (near, far):
+            await end.send(b"x" * 60_000)
+            assert await arrived.get() == b"x" * 60_000
+        ice._protocols.remove(old.protocol)
