@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from aiortc import RTCDataChannel
@@ -18,6 +18,7 @@ from aiortc import RTCDataChannel
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
 from p2pxfer.peer import diagnosis, ice, inflow, rtc, seam
 from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel
+from p2pxfer.peer.path import PathInfo
 from p2pxfer.peer.restraint import FREE, Restraint
 from p2pxfer.peer.servers import IceServer
 from p2pxfer.peer.signals import (
@@ -29,29 +30,11 @@ from p2pxfer.peer.signals import (
     encode,
 )
 from p2pxfer.peer.trickle import RemoteCandidates
-from p2pxfer.progress import PathKind
 
 __all__ = ["IceServer", "PathInfo", "PeerConnection"]
 
 CLOSE_GRACE = 0.5  # seconds for what is queued, and for the peer's agreement, when closing
 CLOSE_LIMIT = 1.0  # seconds after that for sockets and relays to be let go in good order
-
-
-@dataclass(frozen=True, slots=True)
-class PathInfo:
-    """How the bytes travel.
-
-    Attributes:
-        kind: relayed if a TURN server is on the way, on either side.
-        local: ``host:port`` of this end; empty when it can't be told.
-        remote: the same of the other end.
-        rtt_ms: the round trip of one ICE check in milliseconds, None when it got lost.
-    """
-
-    kind: PathKind
-    local: str
-    remote: str
-    rtt_ms: float | None
 
 
 class PeerConnection:

@@ -1,0 +1,24 @@
+"""How the bytes travel, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pxfer.progress import PathKind
+
+
+@dataclass(frozen=True, slots=True)
+class PathInfo:
+    """How the bytes travel.
+
+    Attributes:
+        kind: relayed if a TURN server is on the way, on either side.
+        local: ``host:port`` of this end; empty when it can't be told.
+        remote: the same of the other end.
+        rtt_ms: the round trip of one ICE check in milliseconds, None when it got lost.
+    """
+
+    kind: PathKind
+    local: str
+    remote: str
+    rtt_ms: float | None
