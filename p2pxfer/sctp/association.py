@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Sequence
 from typing import Final
 
 from p2pxfer.sctp.causes import protocol_violation, user_abort
@@ -21,11 +19,10 @@ from p2pxfer.sctp.chunks import (
     Chunk,
     Init,
     Reconfig,
-    Shutdown,
-    ShutdownAck,
-    ShutdownComplete,
     write_chunk,
 )
+from p2pxfer.sctp.closing import Closing
+from p2pxfer.sctp.config import RECEIVES, SENDS, Config, State
 from p2pxfer.sctp.congestion.controller import Controller
 from p2pxfer.sctp.events import (
     Capability,
@@ -44,59 +41,16 @@ from p2pxfer.sctp.probing import Probing
 from p2pxfer.sctp.receiving import Receiving
 from p2pxfer.sctp.reconfig import Reconfiguration
 from p2pxfer.sctp.sending import Sending
+from p2pxfer.sctp.streams import Numbering
 from p2pxfer.sctp.transmit import Statistics, Transmit
 from p2pxfer.sctp.wire import HEADER, Wire
 
 __all__ = ["Association", "Config", "State", "Statistics", "Transmit"]
 
-MASK: Final = 0xFFFFFFFF
 OWN_ACK_DELAY: Final = 0.025  # seconds that this project's receivers may wait with a SACK
 PEER_ACK_DELAY: Final = 0.2  # what others may wait (RFC 9260 section 6.2)
 OUR_DELAY: Final = 0.02  # what this end waits, well below either
-GUARD: Final = 60.0  # seconds without a word until a shutdown is given up (section 9.2, T5)
 CONTROL: Final = 256  # packets of control that may wait to leave
-
-
-class State(Enum):
-    """States of RFC 9260 section 4."""
-
-    CLOSED = "closed"
-    COOKIE_WAIT = "cookie wait"
-    COOKIE_ECHOED = "cookie echoed"
-    ESTABLISHED = "established"
-    SHUTDOWN_PENDING = "shutdown pending"
-    SHUTDOWN_SENT = "shutdown sent"
-    SHUTDOWN_RECEIVED = "shutdown received"
-    SHUTDOWN_ACK_SENT = "shutdown ack sent"
-
-
-SENDS: Final = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_RECEIVED})
-RECEIVES: Final = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_SENT})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """What one end of an association is like.
-
-    Attributes:
-        port: of this end.
-        remote_port: of the peer.
-        max_message: bytes of the longest message that is taken.
-        receive_window: bytes that wait for a gap or for the application at most.
-        own_peer: the peer is this project too, and known to be.
-        packet_sizes: sizes of SCTP packets to try on the path, smallest first.
-        zero_checksum: offer to do without checksums, since DTLS has its own (RFC 9653).
-        streams: most streams in either direction.
-    """
-
-    port: int = 5000
-    remote_port: int = 5000
-    max_message: int = 1 << 20
-    receive_window: int = 16 << 20
-    own_peer: bool = False
-    packet_sizes: tuple[int, ...] = (1172,)
-    zero_checksum: bool = True
-    streams: int = 65535
 
 
 class Association:
@@ -109,12 +63,11 @@ class Association:
     """
 
     __slots__ = (
+        "_closing",
         "_config",
         "_control",
         "_controller",
-        "_ended_at",
         "_events",
-        "_guard",
         "_handshake",
         "_inbound",
         "_mtu",
@@ -126,7 +79,6 @@ class Association:
         "_probing",
         "_receiving",
         "_reconfiguration",
-        "_repeat_at",
         "_resets",
         "_rng",
         "_sack_at",
@@ -165,9 +117,7 @@ class Association:
         self._reconfiguration: Reconfiguration | None = None
         self._resets: list[int] = []
         self._sack_at: float | None = None
-        self._repeat_at: float | None = None  # T2-shutdown
-        self._guard: float | None = None  # T5-shutdown-guard
-        self._ended_at = 0  # TSN that the last SHUTDOWN bore
+        self._closing = Closing(self)
 
     # what it is like
 
@@ -195,6 +145,11 @@ class Association:
             self._sending.board.next != self._handshake.tsn
             or self._inbound.cumulative != self._peer.tsn - 1
         )
+
+    @property
+    def closing(self) -> Closing:
+        """The orderly end."""
+        return self._closing
 
     @property
     def handshake(self) -> Handshake:
@@ -291,7 +246,7 @@ class Association:
         """End once everything queued has arrived (RFC 9260 section 9.2)."""
         if self._state is State.ESTABLISHED:
             self._state = State.SHUTDOWN_PENDING
-            self._advance(now)
+            self._closing.advance(now)
         elif self._state in (State.COOKIE_WAIT, State.COOKIE_ECHOED):
             self.abort(now, "closed before it was established")
 
@@ -328,14 +283,11 @@ class Association:
         self._receiving.take(packets, now)
         if self._sending is not None:
             self._sending.settle(now)
-        self._advance(now)
+        self._closing.advance(now)
         inbound = self._inbound
         if inbound is None:
             return
-        if self._state is State.SHUTDOWN_SENT and (inbound.unreported or inbound.hurry):
-            self._guard = now + GUARD
-            if inbound.cumulative != self._ended_at:
-                self._end(now)
+        self._closing.came(now)
         if inbound.unreported and self._sack_at is None and self._state in RECEIVES:
             self._sack_at = now + OUR_DELAY
 
@@ -353,16 +305,13 @@ class Association:
             self._sending.handle_timer(now)
             self._probing.handle_timer(now)
             self.sized()
-        if self._guard is not None and now >= self._guard:
-            self.abort(now, "the other side did not answer the shutdown")
-        if self._repeat_at is not None and now >= self._repeat_at:
-            self._end(now)
+        self._closing.handle_timer(now)
 
     def deadline(self) -> float | None:
         """When to call `handle_timer` and `transmit` again, in seconds; None: nothing waits."""
         if self._control or self._poked or self._reports:
             return self._now
-        times = [self._handshake.deadline(), self._sack_at, self._repeat_at, self._guard]
+        times = [self._handshake.deadline(), self._sack_at, *self._closing.deadlines()]
         if self._sending is not None and self._probing is not None and self._state in SENDS:
             times.append(self._sending.deadline())
             times.append(self._probing.deadline())
@@ -420,8 +369,8 @@ class Association:
         meet an end that knows nothing yet.
         """
         if reply.tag != self.peer_tag or self._peer is None or isinstance(reply.chunk, Init):
-            ports = {"source": self._config.port, "destination": self._config.remote_port}
-            self.put(encode(reply.tag, (reply.chunk,), **ports))
+            port, remote = self._config.port, self._config.remote_port
+            self.put(encode(reply.tag, (reply.chunk,), source=port, destination=remote))
         else:
             self.chunk(reply.chunk)
 
@@ -491,7 +440,7 @@ class Association:
         )
         if peer.capabilities & Capability.RECONFIGURATION:
             self._reconfiguration = Reconfiguration(
-                self,
+                Numbering(self._outbound, self._sending.board, self._inbound, self._events),
                 request=handshake.tsn,
                 expected=peer.tsn,
                 inbound=peer.inbound_streams,
@@ -514,6 +463,12 @@ class Association:
             self._size = self._mtu.size
             self._controller.on_packet_size(self._size)
 
+    def enter(self, state: State) -> None:
+        """A shutdown got on."""
+        self._state = state
+        if state not in RECEIVES:
+            self._sack_at = None  # no DATA is behind the peer's SHUTDOWN
+
     def violated(self, what: str) -> None:
         """The peer broke the protocol."""
         self.chunk(Abort((protocol_violation(what),)))
@@ -525,106 +480,11 @@ class Association:
             return
         self._over = True
         self._state = State.CLOSED
-        self._sack_at = self._repeat_at = self._guard = None
+        self._sack_at = None
+        self._closing.stop()
         if self._sending is not None:
             self._sending.board.clear()
         self._sending = self._probing = self._inbound = self._reconfiguration = None
         self._handshake.stop()
         self._outbound.clear()
         self._events.append(Closed(reason, clean))
-
-    # the end (RFC 9260 section 9.2)
-
-    def _advance(self, now: float) -> None:
-        """Go on with a shutdown once everything has arrived."""
-        sending = self._sending
-        if sending is None or not sending.idle:
-            return
-        if self._state is State.SHUTDOWN_PENDING:
-            self._state = State.SHUTDOWN_SENT
-            self._guard = now + GUARD
-            self._end(now)
-        elif self._state is State.SHUTDOWN_RECEIVED:
-            self._state = State.SHUTDOWN_ACK_SENT
-            self._guard = now + GUARD
-            self._end(now)
-
-    def _end(self, now: float) -> None:
-        """Say that this end is done; again, until it is answered (T2-shutdown)."""
-        if self._sending is None or self._inbound is None:
-            return
-        self._repeat_at = now + self._sending.rtt.timeout
-        self._ended_at = self._inbound.cumulative
-        if self._state is State.SHUTDOWN_SENT:
-            self.chunk(Shutdown(self._inbound.cumulative & MASK))
-        elif self._state is State.SHUTDOWN_ACK_SENT:
-            self.chunk(ShutdownAck())
-
-    def peer_shuts_down(self, wire_tsn: int, now: float) -> None:
-        """SHUTDOWN came."""
-        if self._sending is None:
-            return
-        self._sack_at = None  # no DATA is behind it
-        self._sending.acknowledged(wire_tsn)
-        if self._state in (State.ESTABLISHED, State.SHUTDOWN_PENDING):
-            self._state = State.SHUTDOWN_RECEIVED
-            self._sending.settle(now)
-            self._advance(now)
-        elif self._state is State.SHUTDOWN_SENT:
-            self._state = State.SHUTDOWN_ACK_SENT
-            self._end(now)
-        elif self._state is State.SHUTDOWN_ACK_SENT:
-            self._end(now)
-
-    def peer_acknowledges_shutdown(self) -> None:
-        """SHUTDOWN ACK came."""
-        if self._state in (State.SHUTDOWN_SENT, State.SHUTDOWN_ACK_SENT):
-            self.chunk(ShutdownComplete())
-            self.close("closed", clean=True)
-
-    def peer_is_done(self) -> None:
-        """SHUTDOWN COMPLETE came."""
-        if self._state is State.SHUTDOWN_ACK_SENT:
-            self.close("closed", clean=True)
-
-    # reconfig.Streams
-
-    def last_assigned(self) -> int:
-        """Wire TSN that was given out last."""
-        assert self._sending is not None
-        return (self._sending.board.next - 1) & MASK
-
-    def cumulative(self) -> int:
-        """Wire TSN up to which everything came."""
-        assert self._inbound is not None
-        return self._inbound.cumulative & MASK
-
-    def drained(self, stream_id: int) -> bool:
-        """Whether a stream has nothing queued without a TSN."""
-        return not self._outbound.buffered(stream_id)
-
-    def hold(self, ids: Sequence[int]) -> None:
-        """Begin no message of these streams."""
-        for stream_id in ids or self._outbound.streams():
-            self._outbound.hold(stream_id)
-
-    def release(self, ids: Sequence[int]) -> None:
-        """Go on with these streams as they were."""
-        self._release(ids, reset=False)
-
-    def reset_outgoing(self, ids: Sequence[int]) -> None:
-        """Go on with these streams from their first sequence number."""
-        self._release(ids, reset=True)
-
-    def _release(self, ids: Iterable[int], *, reset: bool) -> None:
-        for stream_id in ids or self._outbound.streams():
-            self._outbound.release(stream_id, reset=reset)
-
-    def reset_incoming(self, ids: Sequence[int]) -> None:
-        """Expect the first sequence number of these streams next."""
-        if self._inbound is not None:
-            self._inbound.reset(ids)
-
-    def tell(self, event: Event) -> None:
-        """Pass an event on."""
-        self._events.append(event)

@@ -1,8 +1,8 @@
 """Packets: the common header, the checksum and whole chunks, to bytes and back.
 
-RFC 9260 sections 3 and 6.8. `parse` knows structure alone and raises nothing but `Malformed`;
-`encode` with `parse` is the identity. The hot paths of the association read and write single DATA
-and SACK chunks by themselves, with the structs that are told here; everything else goes this way.
+RFC 9260 sections 3 and 6.8. `parse` knows structure alone and raises nothing but `Malformed`; what
+`encode` writes it reads back the same. An association reads and writes here what does not belong to
+it yet or any more; for its own packets wire.py and receiving.py have shorter ways.
 """
 
 from __future__ import annotations

@@ -35,12 +35,14 @@ from p2pxfer.sctp.chunks import (
 )
 from p2pxfer.sctp.handshake import Reply
 from p2pxfer.sctp.inbound import EVERY
+from p2pxfer.sctp.packets import checksum_valid, parse
 from p2pxfer.sctp.parameters import Malformed
 from p2pxfer.sctp.reassembly import Violation
 from p2pxfer.sctp.wire import CHUNK, DATA_HEADER, FIELDS, HEADER, OVERHEAD, Wire
 
 if TYPE_CHECKING:
-    from p2pxfer.sctp.association import Association, Config
+    from p2pxfer.sctp.association import Association
+    from p2pxfer.sctp.config import Config
     from p2pxfer.sctp.inbound import Inbound
 
 LONG: Final = 4096  # bytes from which a view costs less than a copy
@@ -259,31 +261,22 @@ class Receiving:
 
     def _stranger(self, packet: bytes, now: float) -> None:
         """A packet whose ports or tag are not what DATA bears (RFC 9260 section 8.5.1)."""
-        if packet[:4] != self._wire.begin[:4]:
-            return
-        tag = int.from_bytes(packet[4:8], "big")
-        check = int.from_bytes(packet[8:HEADER], "big")
-        wire = Wire(self._config.remote_port, self._config.port, tag)
-        zero = check == 0 and self._config.zero_checksum and packet[HEADER] != ChunkType.INIT
-        if not zero and not wire.valid(packet, check):
-            return
-        length = packet[HEADER + 2] << 8 | packet[HEADER + 3]
-        if length < CHUNK_HEADER or HEADER + length > len(packet):
-            return
+        config = self._config
         try:
-            chunk = read_chunk(
-                packet[HEADER],
-                packet[HEADER + 1],
-                packet[HEADER + CHUNK_HEADER : HEADER + length],
-            )
+            read = parse(packet)
         except Malformed:
             return
-        alone = len(packet) == HEADER + ((length + PADDED) & ~PADDED)
+        if (read.source, read.destination) != (config.remote_port, config.port):
+            return
+        chunk = read.chunks[0]
+        zero = read.checksum == 0 and config.zero_checksum and not isinstance(chunk, Init)
+        if not zero and not checksum_valid(packet):
+            return
         if isinstance(chunk, Init):
-            if tag == 0 and alone:
+            if read.tag == 0:
                 self._init(chunk, now)
         elif (
-            tag == self._association.peer_tag
+            read.tag == self._association.peer_tag
             and isinstance(chunk, Abort | ShutdownComplete)
             and chunk.reflected_tag
         ):
@@ -307,7 +300,7 @@ class Receiving:
             text = "the other side aborted" + (f": {reason}" if reason else "")
             self._association.close(text, clean=False)
         else:
-            self._association.peer_is_done()
+            self._association.closing.peer_is_done()
 
     def _init(self, chunk: Init, now: float) -> None:
         if self._association.over:
@@ -362,7 +355,7 @@ class Receiving:
             self._association.reconfiguration.receive(chunk.parameters)
 
     def _shutdown(self, chunk: Shutdown, now: float) -> None:
-        self._association.peer_shuts_down(chunk.cumulative_tsn, now)
+        self._association.closing.peer_shuts_down(chunk.cumulative_tsn, now)
 
     def _shutdown_ack(self, _chunk: ShutdownAck, _now: float) -> None:
         association = self._association
@@ -370,7 +363,7 @@ class Receiving:
             # this end is through, or never was (RFC 9260 section 8.5.1 E)
             association.reply(Reply(self._tag, ShutdownComplete(reflected_tag=True)))
         else:
-            association.peer_acknowledges_shutdown()
+            association.closing.peer_acknowledges()
 
     def _unknown(self, chunk: Unknown, _now: float) -> None:
         """RFC 9260 section 3.2: the two upper bits of a type say what to do with it."""
