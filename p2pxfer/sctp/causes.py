@@ -83,13 +83,6 @@ def protocol_violation(what: str) -> Tlv:
     return CauseCode.PROTOCOL_VIOLATION, what.encode("utf-8", "replace")
 
 
-def missing_types(value: bytes) -> tuple[int, ...]:
-    """Which parameters the value of a Missing Mandatory Parameter cause names."""
-    return tuple(
-        int.from_bytes(value[at : at + 2], "big") for at in range(_U32.size, len(value) - 1, 2)
-    )
-
-
 def describe(causes: Tlvs) -> str:
     """The first cause in words fit for a terminal; "" when there is none."""
     if not causes:

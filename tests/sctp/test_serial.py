@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pxfer.sctp.serial import distance, distance_ssn, newer, newer_ssn
+from p2pxfer.sctp.serial import newer
 
 TSNS = st.integers(0, 2**32 - 1)
 
@@ -28,20 +28,11 @@ TSNS = st.integers(0, 2**32 - 1)
 def test_newer_goes_around_the_end(a, b, expected):
     """RFC 9260 section 1.6: zero comes after 2^32 - 1; half the circle away is neither."""
     assert newer(a, b) is expected
-    assert newer_ssn(a >> 16, b >> 16) is newer(a >> 16 << 16, b >> 16 << 16)
 
 
 @given(TSNS, st.integers(1, 2**31 - 1))
-def test_what_lies_ahead_is_newer_by_its_distance(tsn, ahead):
+def test_what_lies_ahead_is_newer(tsn, ahead):
     """Wherever on the circle."""
     later = (tsn + ahead) % 2**32
     assert newer(later, tsn)
     assert not newer(tsn, later)
-    assert distance(later, tsn) == ahead
-
-
-def test_ssns_go_around_their_own_end():
-    """RFC 9260 section 1.6: 0 follows 65,535."""
-    assert newer_ssn(0, 0xFFFF)
-    assert not newer_ssn(0xFFFF, 0)
-    assert distance_ssn(2, 0xFFFF) == 3
