@@ -9,6 +9,7 @@ damage, made-up chunks and time. An input that breaks a property is written to t
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 from collections.abc import Callable
@@ -47,6 +48,8 @@ def seeds(target: str) -> list[bytes]:
     """What to begin with."""
     if target == "packets":
         found = [encode(7, [chunk]) for chunk, _ in VECTORS.values()]
+        stacks = json.loads((ROOT / "tests/vectors/sctp-stacks.json").read_text())["stacks"]
+        found += [bytes.fromhex(entry["packet"]) for stack in stacks.values() for entry in stack]
         for role in (0, 1):
             for name, arguments, _ in hostile.recorded(role, False, 3):
                 found += arguments[0] if name == "receive" else []
