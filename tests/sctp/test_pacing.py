@@ -18,7 +18,7 @@ class Control:
 
     rate: float
     quantum: int
-    window: int = 1 << 30
+    window: int = 0
 
 
 def test_without_a_rate_all_may_leave():
@@ -57,6 +57,34 @@ def test_what_was_missed_is_caught_up_with_for_two_milliseconds():
     pacer.sent(0.0, pacer.allowance(0.0, control))
     assert pacer.allowance(0.002, control) == pytest.approx(20_000, abs=2)
     assert pacer.allowance(9.0, control) == pytest.approx(30_000, abs=2)
+
+
+def test_more_is_caught_up_with_where_round_trips_are_long():
+    """An eighth of one, as the window tells, and 10 ms at most."""
+    for window, caught_up in ((0, 0.002), (80_000, 0.005), (1 << 30, 0.01)):
+        control = Control(1e6, 10_000, window)
+        pacer = Pacer()
+        pacer.sent(0.0, pacer.allowance(0.0, control))
+        pacer.ready_at(0.0)
+        assert pacer.allowance(9.0, control) == pytest.approx(10_000 + caught_up * 1e6, abs=2)
+
+
+def test_lateness_of_this_end_is_told_from_a_full_window():
+    """Nobody was waiting for the pacer while the window was full."""
+    control = Control(1e6, 10_000)
+    pacer = Pacer()
+    for blocked in (False, True):
+        now = pacer.ready_at(0.0) + 1
+        pacer.sent(now, pacer.allowance(now, control))
+        pacer.ready_at(now)
+        if blocked:
+            pacer.blocked()
+        assert pacer.allowance(now + 0.5, control)
+        assert pacer.late is not blocked
+    pacer.sent(99.0, pacer.allowance(99.0, control))
+    ready = pacer.ready_at(99.0)
+    assert pacer.allowance(ready + 0.001, control)
+    assert not pacer.late
 
 
 def test_what_was_sent_too_much_is_paid_back():

@@ -78,6 +78,7 @@ class Bbr:
         "_gain",
         "_in_flight",
         "_min_rtt_at",
+        "_overrun",
         "_probe_until",
         "_queued",
         "_rates",
@@ -116,6 +117,7 @@ class Bbr:
         self._round_at = -math.inf
         self._round_acked = self._round_lost = self._round_flight = 0
         self._round_rtt = math.inf
+        self._overrun = False  # the last round lost too much: no sample of it is too low
         self._queued = False  # the last round waited in a queue
         self._asked = math.inf  # the bandwidth before more was asked for
         self._full = 0.0
@@ -151,7 +153,7 @@ class Bbr:
         if rtt is not None and rtt < self._round_rtt:
             self._round_rtt = rtt
         rate = ack.rate
-        if rate is not None and (not ack.app_limited or rate >= self.bandwidth):
+        if rate is not None and (not ack.app_limited or rate >= self.bandwidth or self._overrun):
             rates = self._rates
             while rates and rates[-1][1] <= rate:
                 rates.pop()
@@ -218,13 +220,13 @@ class Bbr:
             self._extra_round = self._round
             self._extra = [0.0, self._extra[0]]
         self._judge_loss()
-        if self.mode is Mode.STARTUP and not ack.app_limited:
+        if self.mode is Mode.STARTUP:
             if self.bandwidth >= self._full * GROWTH:
                 self._full = self.bandwidth
                 self._full_count = 0
-            else:
+            elif not ack.app_limited:
                 self._full_count += 1
-            if self._full_count >= FULL_ROUNDS:
+            if self._full_count >= FULL_ROUNDS or self._overrun:
                 self.mode = Mode.DRAIN
                 self._gain = DRAIN_GAIN
         self._round_acked = self._round_lost = self._round_flight = 0
@@ -236,9 +238,10 @@ class Bbr:
         share = lost / (lost + self._round_acked) if lost else 0.0
         queued = self._queued = self._round_rtt > QUEUED_GAIN * self.min_rtt + QUEUED_MORE
         least = STARTUP_EVIDENCE if self.mode is Mode.STARTUP else EVIDENCE
-        if lost >= least * self._size and (share > HEAVY_LOSS or (queued and share > QUEUED_LOSS)):
-            if self.mode is Mode.STARTUP:
-                self._full_count = FULL_ROUNDS
+        self._overrun = lost >= least * self._size and (
+            share > HEAVY_LOSS or (queued and share > QUEUED_LOSS)
+        )
+        if self._overrun:
             self._cap = max(BETA * min(self._cap, self._round_flight), self._bdp())
         elif self._cap != math.inf:
             self._cap *= REGROWTH

@@ -169,3 +169,12 @@ def test_bursts_are_a_millisecond_or_two_packets():
     assert path.control.quantum == pytest.approx(0.001 * path.control.rate, rel=0.01)
     path = settled(rate=125_000.0)
     assert path.control.quantum == 2 * SIZE
+
+
+def test_samples_of_a_round_that_lost_too_much_always_count():
+    """Also while this end is too slow to fill the path: else the model could only rise."""
+    path = settled(rate=2_500_000.0)
+    path.rate /= 2
+    path.loss = 0.2
+    path.run(20, app_limited=True)
+    assert path.control.bandwidth < 1_500_000
