@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import peers, sections, waiting
+from benchmarks import browser, peers, sections, waiting
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 MARK = "<!-- scripts/bench writes what follows -->"
@@ -29,6 +29,7 @@ SECTIONS = {
     "links": ("Links with delay and loss", sections.links),
     "beside": ("Beside TCP", sections.beside),
     "stock": ("From a stock sender", sections.stock),
+    "browser": ("A browser", browser.browser),
     "start": ("Start-up", waiting.start_up),
     "memory": ("Memory", waiting.memory),
 }

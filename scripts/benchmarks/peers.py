@@ -20,6 +20,7 @@ PACKAGES = (
 COMMANDS = {
     "rsync": "rsync", "ssh": "openssh-client", "sshd": "openssh-server",
     "wormhole-william": "wormhole-william", "iperf3": "iperf3", "ip": "iproute2", "cc": "gcc",
+    "chromium": "chromium",
 }  # fmt: skip
 
 

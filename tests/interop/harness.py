@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -118,17 +118,28 @@ class Program:
 
 @asynccontextmanager
 async def running(
-    *names: str, environment: dict[str, str] | None = None
+    *names: str,
+    environment: dict[str, str] | None = None,
+    hosts: Sequence[Sequence[str]] | None = None,
 ) -> AsyncIterator[list[Program]]:
-    """Programs that run, two in a row joined; p2pxfer must end without a word on its stderr."""
+    """Programs that run; p2pxfer must end without a word on its stderr.
+
+    Args:
+        names: of `PROGRAMS`.
+        environment: theirs, if not ours.
+        hosts: the words that put a command where each shall run; one network for all else.
+    """
     programs: list[Program] = []
     async with contextlib.AsyncExitStack() as stack:
-        room = await _room(stack)
+        if hosts is None:
+            room = await _room(stack)
+            hosts = [("nsenter", f"--net=/proc/{room.pid}/ns/net")] * len(names)
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for number, name in enumerate(names):
+        for number, (name, host) in enumerate(zip(names, hosts, strict=True)):
             with (place / str(number)).open("wb") as errors:
                 process = await asyncio.create_subprocess_exec(
-                    *("nsenter", f"--net=/proc/{room.pid}/ns/net", *PROGRAMS[name]),
+                    *host,
+                    *PROGRAMS[name],
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=errors,
