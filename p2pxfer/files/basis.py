@@ -71,7 +71,7 @@ class Basis:
             block_size: bytes in a block; the last may be shorter.
             size: of the file that is to come.
         """
-        source = SourceFile(self._fd)
+        source = SourceFile(self._fd, os.fstat(self._fd))
         for offset in range(0, min(size, self.size), block_size):
             length = min(block_size, size - offset)
             if offset + length > self.size or (length < block_size and size != self.size):

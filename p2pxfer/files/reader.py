@@ -41,8 +41,7 @@ class SourceFile:
 
     __slots__ = ("_data_at", "_fd", "_hole_at", "mode", "mtime_ns", "size")
 
-    def __init__(self, fd: int) -> None:
-        found = os.fstat(fd)
+    def __init__(self, fd: int, found: os.stat_result) -> None:
         self._fd = fd
         self.size = found.st_size
         self.mode = stat.S_IMODE(found.st_mode)
@@ -157,7 +156,7 @@ class SourceTree:
             EntryError: it is gone, forbidden, or a regular file no longer.
         """
         try:
-            return SourceFile(self._open(source, entry))
+            return SourceFile(*self._open(source, entry))
         except OSError as error:
             raise reading(error) from error
 
@@ -195,9 +194,8 @@ class SourceTree:
         self.close()
 
     def _read_whole(self, source: bytes, entry: Entry, limit: int) -> Content:
-        fd = self._open(source, entry)
+        fd, before = self._open(source, entry)
         try:
-            before = os.fstat(fd)
             size = before.st_size
             content = Content(size, stat.S_IMODE(before.st_mode), before.st_mtime_ns)
             if size > limit:
@@ -211,7 +209,7 @@ class SourceTree:
         content.data = data
         return content
 
-    def _open(self, source: bytes, entry: Entry) -> int:
+    def _open(self, source: bytes, entry: Entry) -> tuple[int, os.stat_result]:
         _, _, inner = entry.path.partition(b"/")
         if not inner:  # an argument itself, which may be a symlink
             fd = os.open(source, _FLAGS)
@@ -220,10 +218,11 @@ class SourceTree:
             assert self._handles is not None
             path, at = self._handles.locate(folder, name)
             fd = os.open(path, _FLAGS | (0 if self._follow else _NOFOLLOW), dir_fd=at)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             raise EntryError(Failure.CHANGED, "it is a regular file no longer")
-        return fd
+        return fd, found
 
     def _folder(self, source: bytes, inner: bytes) -> tuple[Folder, bytes]:
         """The folder that holds the file at ``inner`` below its argument, and the file's name."""

@@ -30,7 +30,7 @@ from p2pxfer.transfer.actions import Done, Lost, Send
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
 from p2pxfer.transfer.dialogue import Dialogue
 from p2pxfer.transfer.frames import decode
-from p2pxfer.transfer.messages import MIN_MESSAGE, AbortCode, Activity, Data, Receipt
+from p2pxfer.transfer.messages import MIN_MESSAGE, AbortCode, Activity, Data, Page, Receipt
 from p2pxfer.transfer.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -260,6 +260,8 @@ class Exchange:
         while (action := machine.next_action(now)) is not None:
             if isinstance(action, Send):
                 self.post(self._outbox.add(action.message))
+                if isinstance(action.message, Page):  # two of them take the far loop too long
+                    self.post(self._outbox.flush())
             elif isinstance(action, Stalled | Resumed):
                 self._progress.emit(action)
             elif isinstance(action, Lost):

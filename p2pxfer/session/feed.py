@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from typing import Final, NamedTuple, Protocol
 
 from p2pxfer.files.failures import EntryError
-from p2pxfer.files.hashing import FileRoot, block_digest, is_zero, zero_digest
+from p2pxfer.files.hashing import FileRoot, block_digest, file_root, is_zero, zero_digest
 from p2pxfer.files.reader import SMALL, SourceFile, SourceTree
 from p2pxfer.manifest import Entry, Failure, block_size
 
@@ -244,13 +244,13 @@ class FileFeed:
                 batch.extend(self._read(job))
                 continue
             batch.append(Opened(number, small.size, small.mode, small.mtime_ns))
-            root = FileRoot()
+            digests = []
             if small.data:
                 block = _content(number, small.data)
-                root.update(block.digest)
+                digests.append(block.digest)
                 batch.append(block)
                 size += small.size
-            batch.append(Closed(number, None, root.digest(small.size)))
+            batch.append(Closed(number, None, file_root(digests, small.size)))
         return size
 
     def _read(self, job: Job) -> Generator[Piece, None, None]:

@@ -17,6 +17,7 @@ MAX_MODE: Final = 0o7777
 _ENTRY = struct.Struct(">BqHqHH")  # kind, size, mode, mtime, lengths of path and target
 _FIRST = struct.Struct(">I")
 _KINDS = {int(kind): kind for kind in EntryKind}
+_FILE, _SYMLINK = int(EntryKind.FILE), int(EntryKind.SYMLINK)
 
 ENTRY_OVERHEAD: Final = _ENTRY.size
 MAX_ENTRIES_BYTES: Final = m.MIN_MESSAGE - m.HEADER_SIZE - _FIRST.size  # of a page, on any channel
@@ -62,8 +63,8 @@ def read_page(body: memoryview) -> m.Page:
         at += ENTRY_OVERHEAD
         stop = at + path + target
         if not (
-            (size >= UNKNOWN_SIZE if kind == EntryKind.FILE else size == 0)
-            and (target > 0) == (kind == EntryKind.SYMLINK)
+            (size >= UNKNOWN_SIZE if kind == _FILE else size == 0)
+            and (target > 0) == (kind == _SYMLINK)
             and kind in _KINDS
             and mode <= MAX_MODE
             and 0 < path <= m.MAX_PATH

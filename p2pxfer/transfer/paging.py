@@ -16,7 +16,7 @@ from p2pxfer.transfer.ledger import Ledger
 from p2pxfer.transfer.messages import ManifestEnd, Page
 
 WALK_ROOM: Final = 512
-PAGE_BYTES: Final = 16 * 1024  # a page is cut here, so that content gets between pages
+PAGE_BYTES: Final = 8 * 1024  # a page is cut here: one is read in less than a millisecond
 
 
 class Paging:
