@@ -16,14 +16,12 @@ from typing import Final
 from p2pxfer.sctp.causes import protocol_violation, user_abort
 from p2pxfer.sctp.chunks import (
     Abort,
-    Chunk,
-    Init,
     Reconfig,
-    write_chunk,
 )
 from p2pxfer.sctp.closing import Closing
 from p2pxfer.sctp.config import RECEIVES, SENDS, Config, State
 from p2pxfer.sctp.congestion.controller import Controller
+from p2pxfer.sctp.control import Control
 from p2pxfer.sctp.events import (
     Capability,
     Closed,
@@ -36,21 +34,18 @@ from p2pxfer.sctp.handshake import State as HandshakeState
 from p2pxfer.sctp.inbound import Inbound
 from p2pxfer.sctp.mtu import PathMtu
 from p2pxfer.sctp.outbound import Outbound
-from p2pxfer.sctp.packets import encode
 from p2pxfer.sctp.probing import Probing
 from p2pxfer.sctp.receiving import Receiving
 from p2pxfer.sctp.reconfig import Reconfiguration
 from p2pxfer.sctp.sending import Sending
 from p2pxfer.sctp.streams import Numbering
 from p2pxfer.sctp.transmit import Statistics, Transmit
-from p2pxfer.sctp.wire import HEADER, Wire
+from p2pxfer.sctp.wire import Wire
 
 __all__ = ["Association", "Config", "State", "Statistics", "Transmit"]
 
 OWN_ACK_DELAY: Final = 0.025  # seconds that this project's receivers may wait with a SACK
 PEER_ACK_DELAY: Final = 0.2  # what others may wait (RFC 9260 section 6.2)
-OUR_DELAY: Final = 0.02  # what this end waits, well below either
-CONTROL: Final = 256  # packets of control that may wait to leave
 
 
 class Association:
@@ -81,11 +76,9 @@ class Association:
         "_reconfiguration",
         "_resets",
         "_rng",
-        "_sack_at",
         "_sending",
         "_size",
         "_state",
-        "_wire",
     )
 
     def __init__(self, config: Config, controller: Controller, *, rng: random.Random) -> None:
@@ -93,7 +86,6 @@ class Association:
         self._controller = controller
         self._rng = rng
         self._events: deque[Event] = deque()
-        self._control: deque[bytes] = deque()
         self._handshake = Handshake(
             rng,
             rwnd=config.receive_window,
@@ -105,8 +97,8 @@ class Association:
         self._size = 0
         self._now = 0.0
         self._poked = False  # there may be more to send than when `transmit` was asked last
-        self._wire = Wire(config.port, config.remote_port, 0)
-        self._outbound = Outbound(self._wire, pads=config.own_peer)
+        self._control = Control(config, self._mtu)
+        self._outbound = Outbound(Wire(config.port, config.remote_port, 0), pads=config.own_peer)
         self._receiving = Receiving(self, config, self._handshake.tag)
         self._state = State.CLOSED
         self._over = False
@@ -116,7 +108,6 @@ class Association:
         self._probing: Probing | None = None
         self._reconfiguration: Reconfiguration | None = None
         self._resets: list[int] = []
-        self._sack_at: float | None = None
         self._closing = Closing(self)
 
     # what it is like
@@ -150,6 +141,11 @@ class Association:
     def closing(self) -> Closing:
         """The orderly end."""
         return self._closing
+
+    @property
+    def control(self) -> Control:
+        """What leaves beside DATA."""
+        return self._control
 
     @property
     def handshake(self) -> Handshake:
@@ -213,7 +209,7 @@ class Association:
         self._now = now
         if self._state is State.CLOSED and not self._over:
             self._state = State.COOKIE_WAIT
-            self.reply(self._handshake.start(now))
+            self._control.reply(self._handshake.start(now))
 
     def send(self, stream_id: int, ppid: int, data: bytes, *, unordered: bool = False) -> None:
         """Queue a message; before the association is established too.
@@ -256,7 +252,7 @@ class Association:
             return
         tag = self.peer_tag
         if tag is not None:
-            self.reply(Reply(tag, Abort((user_abort(reason),))))
+            self._control.reply(Reply(tag, Abort((user_abort(reason),))))
         self.close(reason, clean=False)
 
     def path_changed(self, now: float) -> None:
@@ -288,18 +284,19 @@ class Association:
         if inbound is None:
             return
         self._closing.came(now)
-        if inbound.unreported and self._sack_at is None and self._state in RECEIVES:
-            self._sack_at = now + OUR_DELAY
+        if inbound.unreported and self._state in RECEIVES:
+            self._control.delay(now)
 
     def handle_timer(self, now: float) -> None:
         """See what is due; `transmit` after it."""
         self._now = now
         reply = self._handshake.handle_timer(now)
         if reply is not None:
-            self.reply(reply)
+            self._control.reply(reply)
         if self._handshake.failure is not None:
             self.close(self._handshake.failure, clean=False)
-        if self._sack_at is not None and now >= self._sack_at and self._inbound is not None:
+        sack_at = self._control.sack_at
+        if sack_at is not None and now >= sack_at and self._inbound is not None:
             self._inbound.hurry = True
         if self._sending is not None and self._probing is not None and self._state in SENDS:
             self._sending.handle_timer(now)
@@ -309,9 +306,9 @@ class Association:
 
     def deadline(self) -> float | None:
         """When to call `handle_timer` and `transmit` again, in seconds; None: nothing waits."""
-        if self._control or self._poked or self._reports:
+        if self._control.waiting or self._poked or self._reports:
             return self._now
-        times = [self._handshake.deadline(), self._sack_at, *self._closing.deadlines()]
+        times = [self._handshake.deadline(), self._control.sack_at, *self._closing.deadlines()]
         if self._sending is not None and self._probing is not None and self._state in SENDS:
             times.append(self._sending.deadline())
             times.append(self._probing.deadline())
@@ -333,17 +330,15 @@ class Association:
         self._now = now
         self._poked = False
         if self._reports and self._inbound is not None:
-            self._sack(self._inbound)
+            self._control.sack(self._inbound)
         if self._reconfiguration is not None and self._sending is not None:
             tlvs = self._reconfiguration.transmit(now, self._sending.rtt.timeout)
             while tlvs is not None:
-                self._control.append(self._wire.wrap(write_chunk(Reconfig(tlvs))))
+                self._control.chunk(Reconfig(tlvs))
                 tlvs = self._reconfiguration.transmit(now, self._sending.rtt.timeout)
-        if self._control:
-            packets = list(self._control)
-            self._control.clear()
-            # the answer to a long HEARTBEAT is as long, and its way back another one
-            return Transmit(packets, fragmentable=max(map(len, packets)) > self._mtu.size)
+        control = self._control.transmit()
+        if control is not None:
+            return control
         if self._sending is None or self._probing is None or self._state not in SENDS:
             return None
         probe = self._probing.transmit(now)
@@ -351,45 +346,7 @@ class Association:
             return Transmit([probe], probe=True)
         return self._sending.transmit(now)
 
-    def _sack(self, inbound: Inbound) -> None:
-        self._sack_at = None
-        self._control.append(self._wire.wrap(inbound.sack(self._mtu.size - HEADER)))
-
-    # what receiving.py reads
-
-    def put(self, packet: bytes) -> None:
-        """Let a packet leave; one too many is dropped, and the peer asks again."""
-        if len(self._control) < CONTROL:
-            self._control.append(packet)
-
-    def reply(self, reply: Reply) -> None:
-        """Let a chunk leave in a packet of its own.
-
-        INIT and COOKIE ECHO always bear a checksum (RFC 9653 section 5.2), and so does what may
-        meet an end that knows nothing yet.
-        """
-        if reply.tag != self.peer_tag or self._peer is None or isinstance(reply.chunk, Init):
-            port, remote = self._config.port, self._config.remote_port
-            self.put(encode(reply.tag, (reply.chunk,), source=port, destination=remote))
-        else:
-            self.chunk(reply.chunk)
-
-    def chunk(self, chunk: Chunk) -> None:
-        """Let a chunk leave to the peer that is known."""
-        self.put(self._wire.wrap(write_chunk(chunk)))
-
-    def report(self, sacks: Sequence[bytes]) -> None:
-        """Let SACKs leave, a packet each."""
-        if sacks:
-            self._sack_at = None
-        for sack in sacks:
-            self.put(self._wire.wrap(sack))
-
-    def sack_now(self, *, hurry: bool) -> None:
-        """Let a SACK leave that covers what came so far; ``hurry``: and another one after it."""
-        if self._inbound is not None and len(self._control) < CONTROL:
-            self._sack(self._inbound)
-            self._inbound.hurry = hurry
+    # what receiving.py and closing.py ask
 
     def agreed(self, now: float) -> None:
         """The handshake got on: see whether it is done."""
@@ -408,8 +365,9 @@ class Association:
         known = self._peer is not None
         self._peer = peer
         zero = bool(peer.capabilities & Capability.ZERO_CHECKSUM)
-        self._wire = Wire(config.port, config.remote_port, peer.tag, zero=zero)
-        self._outbound.rewire(self._wire)
+        wire = Wire(config.port, config.remote_port, peer.tag, zero=zero)
+        self._control.agreed(peer.tag, wire)
+        self._outbound.rewire(wire)
         self._inbound = Inbound(
             peer.tsn,
             config.receive_window,
@@ -421,7 +379,7 @@ class Association:
         self._sending = Sending(
             tsn=handshake.tsn,
             rwnd=peer.rwnd,
-            wire=self._wire,
+            wire=wire,
             outbound=self._outbound,
             controller=self._controller,
             mtu=self._mtu,
@@ -434,7 +392,7 @@ class Association:
         self._probing = Probing(
             self._mtu,
             self._sending.rtt,
-            self._wire,
+            wire,
             self._rng,
             pads=Capability.NO_PADDING not in peer.capabilities,
         )
@@ -467,11 +425,11 @@ class Association:
         """A shutdown got on."""
         self._state = state
         if state not in RECEIVES:
-            self._sack_at = None  # no DATA is behind the peer's SHUTDOWN
+            self._control.sack_at = None  # no DATA is behind the peer's SHUTDOWN
 
     def violated(self, what: str) -> None:
         """The peer broke the protocol."""
-        self.chunk(Abort((protocol_violation(what),)))
+        self._control.chunk(Abort((protocol_violation(what),)))
         self.close(f"the other side broke the protocol: {what}", clean=False)
 
     def close(self, reason: str, *, clean: bool) -> None:
@@ -480,7 +438,7 @@ class Association:
             return
         self._over = True
         self._state = State.CLOSED
-        self._sack_at = None
+        self._control.sack_at = None
         self._closing.stop()
         if self._sending is not None:
             self._sending.board.clear()

@@ -51,9 +51,9 @@ class Closing:
         self._repeat_at = now + sending.rtt.timeout
         self._told = inbound.cumulative
         if association.state is State.SHUTDOWN_SENT:
-            association.chunk(Shutdown(inbound.cumulative & TSN_MASK))
+            association.control.chunk(Shutdown(inbound.cumulative & TSN_MASK))
         elif association.state is State.SHUTDOWN_ACK_SENT:
-            association.chunk(ShutdownAck())
+            association.control.chunk(ShutdownAck())
 
     def came(self, now: float) -> None:
         """A batch was read: while the peer still delivers, it is told how far it got."""
@@ -84,7 +84,7 @@ class Closing:
         """SHUTDOWN ACK came."""
         association = self._association
         if association.state in (State.SHUTDOWN_SENT, State.SHUTDOWN_ACK_SENT):
-            association.chunk(ShutdownComplete())
+            association.control.chunk(ShutdownComplete())
             association.close("closed", clean=True)
 
     def peer_is_done(self) -> None:

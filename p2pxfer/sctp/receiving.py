@@ -166,13 +166,13 @@ class Receiving:
             inbound.unreported += count
         else:
             # one for two packets, as the rates of other stacks depend on it
-            self._association.report(inbound.advance(count))
+            self._association.control.report(inbound.advance(count))
         self._refuse(inbound)
 
     def _refuse(self, inbound: Inbound) -> None:
         """Say that a stream was used that does not exist (RFC 9260 section 6.5)."""
         if inbound.refused is not None:
-            self._association.chunk(Error((causes.invalid_stream(inbound.refused),)))
+            self._association.control.chunk(Error((causes.invalid_stream(inbound.refused),)))
             inbound.refused = None
 
     # packet by packet
@@ -227,7 +227,7 @@ class Receiving:
         inbound.unreported += 1
         self._refuse(inbound)
         if not self._own and (inbound.hurry or inbound.unreported >= EVERY):
-            self._association.sack_now(hurry=False)
+            self._association.control.sack(inbound)
 
     def _data(self, packet: bytes, at: int, flags: int, length: int) -> bool:
         association = self._association
@@ -238,7 +238,7 @@ class Receiving:
             return False
         _, tsn, place = CHUNK.unpack_from(packet, at)
         if length == DATA_HEADER:  # RFC 9260 section 6.2
-            association.chunk(Abort((causes.no_user_data(tsn),)))
+            association.control.chunk(Abort((causes.no_user_data(tsn),)))
             association.close("the other side sent DATA without data", clean=False)
             self._stopped = True
             return False
@@ -307,11 +307,11 @@ class Receiving:
             return
         reply = self._association.handshake.init(chunk, now)
         if reply is not None:
-            self._association.reply(reply)
+            self._association.control.reply(reply)
 
     def _init_ack(self, chunk: InitAck, now: float) -> None:
         for reply in self._association.handshake.init_ack(chunk, now):
-            self._association.reply(reply)
+            self._association.control.reply(reply)
         self._association.agreed(now)
 
     def _cookie_echo(self, chunk: CookieEcho, now: float) -> None:
@@ -323,7 +323,7 @@ class Receiving:
         )
         association.agreed(now)
         for reply in replies:
-            association.reply(reply)
+            association.control.reply(reply)
 
     def _cookie_ack(self, _chunk: CookieAck, now: float) -> None:
         self._association.handshake.cookie_ack()
@@ -333,12 +333,12 @@ class Receiving:
         if any(code == causes.CauseCode.STALE_COOKIE for code, _ in chunk.causes):
             reply = self._association.handshake.stale(now)
             if reply is not None:
-                self._association.reply(reply)
+                self._association.control.reply(reply)
             self._association.agreed(now)
 
     def _heartbeat(self, chunk: Heartbeat, _now: float) -> None:
         if self._association.peer_tag is not None:
-            self._association.chunk(HeartbeatAck(chunk.info))
+            self._association.control.chunk(HeartbeatAck(chunk.info))
 
     def _heartbeat_ack(self, chunk: HeartbeatAck, now: float) -> None:
         if self._association.probing is not None:
@@ -361,7 +361,7 @@ class Receiving:
         association = self._association
         if association.over or association.peer_tag is None:
             # this end is through, or never was (RFC 9260 section 8.5.1 E)
-            association.reply(Reply(self._tag, ShutdownComplete(reflected_tag=True)))
+            association.control.reply(Reply(self._tag, ShutdownComplete(reflected_tag=True)))
         else:
             association.closing.peer_acknowledges()
 
@@ -369,6 +369,6 @@ class Receiving:
         """RFC 9260 section 3.2: the two upper bits of a type say what to do with it."""
         if chunk.reports and self._association.peer_tag is not None:
             cause = causes.unrecognized_chunk(write_chunk(chunk)[:64])
-            self._association.chunk(Error((cause,)))
+            self._association.control.chunk(Error((cause,)))
         if chunk.stops:
             self._stopped = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import pytest
@@ -249,7 +250,7 @@ class Pair:
         self.told = ([], [])
         self.now = 5.0
         self.loss = loss
-        self.count = 0
+        self.rng = random.Random(3)
         for association, _ in self.ends:
             association.connect(self.now)
         self.run()
@@ -271,8 +272,7 @@ class Pair:
                     self.told[at].append(event)
 
     def passes(self):
-        self.count += 1
-        return not self.loss or self.count % self.loss != 0
+        return not self.loss or self.rng.random() * self.loss >= 1
 
     def channels(self, at) -> DataChannels:
         return self.ends[at][1]
