@@ -357,6 +357,7 @@ class Game:
             while (transmit := association.transmit(self.now)) is not None:
                 sent += 1
                 assert sent < 1000, "it never stops sending"
+                assert len(transmit.packets) <= MOST_CONTROL
                 for packet in transmit.packets:
                     assert len(packet) <= SIZES[-1] or transmit.fragmentable
                     assert checksum_valid(packet) or packet[8:12] == bytes(4)
@@ -365,7 +366,6 @@ class Game:
             while self.channels.next_event() is not None:
                 told += 1
                 assert told < 3000, "it never stops telling"
-        assert len(association._control) <= MOST_CONTROL
         inbound = association.inbound
         if inbound is not None:
             used = inbound.used
