@@ -16,7 +16,8 @@ from typing import Any
 from p2pxfer.peer import sockets
 from p2pxfer.peer.outgoing import Address, Buffers, Outgoing
 
-READS = 4  # batches taken in one turn of the loop, so that it stays under a millisecond
+READS = 96  # calls in one turn of the loop, so that it stays under a millisecond,
+READ = 192 * 1024  # and bytes after which there is no further one
 
 Sink = Callable[[list[bytes], float], None]
 
@@ -75,6 +76,7 @@ class BatchTransport(asyncio.DatagramTransport):
     def _readable(self) -> None:
         now = self._loop.time()
         taken: list[bytes] = []
+        total = 0
         receive = self._sock.recvmsg
         for _ in range(READS):
             try:
@@ -92,6 +94,9 @@ class BatchTransport(asyncio.DatagramTransport):
             self._sort(data, segment, address, taken)
             if self._closing:
                 return
+            total += len(data)
+            if total > READ:
+                break
         if taken and self._sink is not None:
             self._sink(taken, now)
 
