@@ -38,6 +38,7 @@ from p2pxfer.session.sinks import (
     Deed,
     Result,
     Sink,
+    StreamSink,
     TextSink,
     Written,
 )
@@ -65,6 +66,7 @@ from p2pxfer.transfer.receiver import Receiver
 SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
 ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
 ANSWERS: Final = 128  # results told to the machine before other tasks get the loop
+STUCK: Final = 1.0  # seconds that a pipe which nobody reads may hold up the end
 QUIET: Final = 0.1  # seconds without content after which small files wait for no more of them
 Value = TypeVar("Value")
 
@@ -189,7 +191,10 @@ class ReceiveSide:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._sink is not None:
-            await self._in_thread(partial(self._sink.close, keep=keep))
+            closing = asyncio.ensure_future(self._in_thread(partial(self._sink.close, keep=keep)))
+            limit = STUCK if isinstance(self._sink, StreamSink) else None
+            if closing in (await asyncio.wait([closing], timeout=limit))[0]:
+                closing.result()
         if self._journal is not None:
             await self._in_thread(self._journal.close if keep else self._journal.finish)
 

@@ -66,9 +66,11 @@ class Slow(io.BytesIO):
     def __init__(self) -> None:
         super().__init__()
         self.let = threading.Event()
+        self.asked = threading.Event()
 
     def write(self, data) -> int:
-        self.let.wait(20)
+        self.asked.set()
+        self.let.wait(600)
         return super().write(data)
 
 
@@ -500,6 +502,19 @@ async def test_memory_stays_bounded_when_the_receiver_is_slow(transfer):
     both.receiver.cancel()
     out.let.set()
     await both.ends()
+
+
+async def test_whoever_should_read_has_stopped(transfer):
+    """A full pipe keeps nobody from ending it."""
+    out = Slow()
+    both = transfer(stream=Source(8 * MIB), to={"output": out})
+    await eventually(out.asked.is_set)
+    both.receiver.cancel()
+    sent, received = await both.ends()
+    assert isinstance(received, asyncio.CancelledError)
+    assert type(sent) is PeerGone
+    assert not out.let.is_set()
+    out.let.set()
 
 
 async def test_the_loop_is_not_blocked(transfer, tmp_path, monkeypatch):
