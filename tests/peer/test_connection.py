@@ -17,8 +17,7 @@ from p2pxfer.peer import ice
 from p2pxfer.peer.connection import PeerConnection
 from tests.peer.conftest import PATIENCE
 
-pytestmark = pytest.mark.usefixtures("layer")
-
+LAYERS = pytest.mark.usefixtures("layer")
 ALONE = {"ice_servers": (), "relay_only": False, "loopback": True}
 
 OTHER_END = """
@@ -41,6 +40,7 @@ asyncio.run(main())
 """
 
 
+@LAYERS
 async def test_two_ends_meet(joined):
     """Both know the path, its kind and its round trip, and say what happened."""
     async with joined() as pair:
@@ -64,6 +64,7 @@ async def test_host_addresses_go_out_with_the_description(joined):
             assert ended["kind"] == "end"
 
 
+@LAYERS
 @pytest.mark.parametrize("offerer", [True, False])
 async def test_plain_aiortc_is_a_peer(joined_to_stock, offerer):
     """Either side may be any WebRTC implementation; bytes cross both ways."""
@@ -81,6 +82,7 @@ async def test_plain_aiortc_is_a_peer(joined_to_stock, offerer):
         await stock.closed.wait()
 
 
+@LAYERS
 async def test_a_text_message_is_no_part_of_the_protocol(joined_to_stock):
     """The channel ends, and whoever uses it learns why."""
     async with joined_to_stock(offerer=True) as (ours, stock):
@@ -94,6 +96,7 @@ async def test_a_text_message_is_no_part_of_the_protocol(joined_to_stock):
             await channel.send(b"x")
 
 
+@LAYERS
 @pytest.mark.parametrize("options", [{"ordered": False}, {"maxRetransmits": 0}])
 async def test_a_channel_that_may_lose_or_reorder_is_refused(joined_to_stock, options):
     """The transfer protocol relies on order; a peer that opens anything else is refused."""
@@ -103,6 +106,7 @@ async def test_a_channel_that_may_lose_or_reorder_is_refused(joined_to_stock, op
             await ours.open(PATIENCE)
 
 
+@LAYERS
 async def test_a_second_channel_ends_the_first(joined_to_stock):
     """There is one channel; a peer that opens more wants something else."""
     async with joined_to_stock(offerer=False) as (ours, stock):
@@ -115,6 +119,7 @@ async def test_a_second_channel_ends_the_first(joined_to_stock):
         await over.wait()
 
 
+@LAYERS
 async def test_malformed_packets_from_a_peer_end_quietly(joined_to_stock):
     """An opening message that aiortc chokes on closes the channel, and no task's error is lost."""
     async with joined_to_stock(offerer=False) as (ours, stock):
@@ -127,6 +132,7 @@ async def test_malformed_packets_from_a_peer_end_quietly(joined_to_stock):
         await over.wait()
 
 
+@LAYERS
 @pytest.mark.parametrize("end", ["a", "b"])
 async def test_without_the_private_names_aiortc_gathers_itself(joined, monkeypatch, end):
     """One or the other end falls back; the connection is made all the same."""
@@ -260,6 +266,7 @@ async def test_no_address_that_works_fails_before_the_time_is_up(joined):
             await pair.a.open(PATIENCE)
 
 
+@LAYERS
 async def test_closing_at_any_moment_leaves_nothing(joined):
     """Before the start of mail, in the middle of it, while DTLS shakes hands; and twice."""
     for turns in range(0, 60, 6):
@@ -277,6 +284,7 @@ async def test_an_unstarted_connection_can_be_closed():
     await connection.close()
 
 
+@LAYERS
 async def test_a_killed_peer_does_not_hold_up_closing():
     """SIGKILL over there, close here: a second or two, whatever was still queued."""
     child = await asyncio.create_subprocess_exec(
