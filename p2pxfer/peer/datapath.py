@@ -45,6 +45,7 @@ class DataPath:
         self._singles: list[bytes] = []
         self._flush_soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due_at = 0.0  # when it goes off; not every loop's timers tell
         self._stopped = False
 
     def start(self, lane: Lane) -> None:
@@ -139,9 +140,10 @@ class DataPath:
         if self._lane is not None and self._lane.blocked:
             at = max(at, self._loop.time() + BLOCKED)  # whatever is due, there is no room for it
         if timer is not None:
-            if timer.when() <= at:
+            if self._due_at <= at:
                 return
             timer.cancel()
+        self._due_at = at
         self._timer = self._loop.call_at(at, self._due)
 
     def _due(self) -> None:
