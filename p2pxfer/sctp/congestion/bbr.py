@@ -3,6 +3,14 @@
 The shape is that of BBR's first version (draft-cardwell-iccrg-bbr-congestion-control-00), so
 random loss costs nothing but what was lost. Its reaction to loss is bounded: only a round that lost
 much, while it also waited in a queue, or that lost very much, lowers what may be in flight.
+
+Measured in simulation, as share of the link's bits (headers leave 93 to 94 %): 200 Mbit/s at 50 ms
+93.8 / 93.7 / 92.8 / 91 % with 0 / 0.1 / 1 / 3 % of the packets lost; 1 Gbit/s at 4 ms 93.8 %, with
+a queue of 1 ms; a queue that could hold a second holds 6 ms. Beside one TCP CUBIC at 20 Mbit/s,
+100 ms and a queue of two round trips 50 : 45, waiting as two CUBICs let it wait; with queues of
+half a round trip to four, 53 : 42 to 35 : 60. There a growth of the cap by 5 % a round is what
+keeps both alive. Early in startup three lost packets are chance at 3 % loss, and ending it then
+cost seconds: hence `STARTUP_EVIDENCE`, and asking again at once where asking brought more.
 """
 
 from __future__ import annotations
