@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+from p2pxfer.sctp.channel import Channel
 from p2pxfer.sctp.channel_events import (
     ChannelAccepted,
     ChannelClosed,
@@ -76,40 +77,6 @@ class Association(Protocol):
         """What happened next."""
 
 
-class _Channel:
-    """One channel.
-
-    Attributes:
-        ordered: as it was opened.
-        theirs: the far end opened it.
-        accepted: the far end is known to have it, so that order may be given up (RFC 8832
-            section 6).
-        closing: no message is sent or told any more.
-        outgoing, incoming: which of the two streams still have to be reset.
-        overhead: bytes of the establishment protocol that are queued.
-        queued: bytes of the user's that are queued.
-    """
-
-    __slots__ = (
-        "accepted",
-        "closing",
-        "incoming",
-        "ordered",
-        "outgoing",
-        "overhead",
-        "queued",
-        "theirs",
-    )
-
-    def __init__(self, *, ordered: bool, theirs: bool, accepted: bool) -> None:
-        self.ordered = ordered
-        self.theirs = theirs
-        self.accepted = accepted
-        self.closing = False
-        self.outgoing = self.incoming = True
-        self.overhead = self.queued = 0
-
-
 class DataChannels:
     """All channels of one association.
 
@@ -123,7 +90,7 @@ class DataChannels:
         self._parity = 0 if client else 1
         self._next = self._parity
         self._limit = MAX_ID + 1
-        self._channels: dict[int, _Channel] = {}
+        self._channels: dict[int, Channel] = {}
         self._theirs = 0
         self._refused: set[int] = set()
         self._retired: set[int] = set()
@@ -166,7 +133,7 @@ class DataChannels:
         if not negotiated and id & 1 != self._parity:
             raise ValueError("the channel's number is one of the other side's")
         message = b"" if negotiated else write_open(Open(label, protocol, ordered))
-        channel = _Channel(ordered=ordered, theirs=False, accepted=negotiated)
+        channel = Channel(ordered=ordered, theirs=False, accepted=negotiated)
         self._channels[id] = channel
         if not negotiated:
             channel.overhead = len(message)
@@ -304,13 +271,13 @@ class DataChannels:
             self._accept(stream_id, channel)
             self._events.append(ChannelMessage(stream_id, told))
 
-    def _accept(self, stream_id: int, channel: _Channel) -> None:
+    def _accept(self, stream_id: int, channel: Channel) -> None:
         """An answer, or any message, shows that the far end has the channel."""
         if not channel.accepted:
             channel.accepted = True
             self._events.append(ChannelAccepted(stream_id))
 
-    def _open_asked(self, stream_id: int, channel: _Channel | None, data: bytes) -> None:
+    def _open_asked(self, stream_id: int, channel: Channel | None, data: bytes) -> None:
         if channel is not None:
             if not channel.closing:
                 self._end(stream_id, channel)
@@ -331,7 +298,7 @@ class DataChannels:
             return
         if stream_id in self._refused:
             return
-        channel = _Channel(ordered=message.ordered, theirs=True, accepted=True)
+        channel = Channel(ordered=message.ordered, theirs=True, accepted=True)
         self._channels[stream_id] = channel
         self._theirs += 1
         channel.overhead = len(ACK)
@@ -369,17 +336,17 @@ class DataChannels:
             channel.queued -= size
             self._events.append(ChannelSent(event.stream_id, size))
 
-    def _end(self, stream_id: int, channel: _Channel) -> None:
+    def _end(self, stream_id: int, channel: Channel) -> None:
         """The far end closes a channel, or did on it what ends it."""
         self._events.append(ChannelClosing(stream_id))
         self._close(stream_id, channel)
 
-    def _close(self, stream_id: int, channel: _Channel) -> None:
+    def _close(self, stream_id: int, channel: Channel) -> None:
         channel.closing = True
         if self._early is None:
             self._reset_outgoing(stream_id, channel)
 
-    def _reset_outgoing(self, stream_id: int, channel: _Channel) -> None:
+    def _reset_outgoing(self, stream_id: int, channel: Channel) -> None:
         channel.incoming = channel.incoming and self._resets
         self._association.reset_streams((stream_id,))
 
@@ -398,7 +365,7 @@ class DataChannels:
         if not channel.incoming and not channel.outgoing:
             self._forget(stream_id, channel)
 
-    def _forget(self, stream_id: int, channel: _Channel) -> None:
+    def _forget(self, stream_id: int, channel: Channel) -> None:
         del self._channels[stream_id]
         self._theirs -= channel.theirs
         self._events.append(ChannelClosed(stream_id))
