@@ -26,6 +26,7 @@ from typing import Any
 COMMAND = (sys.executable, "-m", "p2pxfer")
 LARGE = 280 * 10**6  # bytes of the largest file
 SMALL = 500  # files of 40,000 bytes beside it
+SPEED = "40M"  # bytes a second, so that a transfer takes a while
 PATIENCE = 120.0  # seconds without a word from either side
 LATEST = 5.0  # seconds between a connection and a kill
 SHARE = 0.05  # of the whole that a kill may cost
@@ -169,7 +170,7 @@ class Transfer:
         log = self._work / "errors"
         if self._sender is None:
             folder = str(self._work / "sent")
-            self._sender = Run(["send", "--json", folder], self._env, log)
+            self._sender = Run(["send", "--json", "--limit", SPEED, folder], self._env, log)
             sender = self._sender
             self._until(lambda: sender.told("code") or sender.ended)
         self._code = self._sender.told("code")[-1]["code"]

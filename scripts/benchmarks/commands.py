@@ -115,7 +115,7 @@ class P2pxfer:
         self._lab = lab
         self._options = options
         self._code = work / "p2pxfer-code"
-        self._code.write_text("-".join(secrets.token_hex(2) for _ in range(5)))
+        self._code.write_text(secrets.token_hex(32))
         self._code.chmod(0o600)
         self.env = {**os.environ, "HOME": str(work / "p2pxfer-home")}
         host = lab.receiver

@@ -114,10 +114,9 @@ def test_a_receiver_that_is_killed_on_a_lan(lan):
 
 def test_giving_up(machine):
     """Nobody comes back within --give-up-after: exit 4, and what has arrived is kept."""
-    machine.env["P2PXFER_DATA_PATH"] = "stock"  # slow enough to be interrupted
     data = machine.path / "data"
     data.write_bytes(os.urandom(SIZE))
-    sender = machine.send(data)
+    sender = machine.send(data, "--limit", "16M")  # slow enough to be interrupted
     code = sender.event("code")["code"]
     receiver = machine.receive(code, "-o", "there", "--give-up-after", "1s")
     a_part(receiver)
