@@ -115,15 +115,22 @@ def _refused(error: typer.TyperException) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:  # its reader is gone; keep the interpreter from trying once more
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    flushing = threading.Thread(target=_flush)  # whoever should read may have stopped to
+    flushing.start()
+    if code == ExitCode.DONE:
+        flushing.join()
     others = set(threading.enumerate()) - {threading.main_thread()}
     workers = [thread for thread in others if not thread.daemon]
     for thread in workers:
         thread.join(LAST_MOMENT)
     if any(thread.is_alive() for thread in workers):
-        os._exit(code)  # a worker is in a read of standard input that nothing can end
+        os._exit(code)  # one is in a read or write of a pipe that nothing can end
     sys.exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # its reader is gone; keep the interpreter from trying once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -25,6 +25,7 @@ def streaming(machine):
     sender.process.stdin.write(os.urandom(4 * MEBIBYTE))
     sender.process.stdin.flush()
     assert receiver.process.stdout.read(MEBIBYTE)
+    receiver.event("progress", lambda event: event["bytes"] >= MEBIBYTE)  # its pipe is full again
     return sender, receiver
 
 
