@@ -42,7 +42,7 @@ class Monitor:
         self._highest: int | None = None
         self._window = math.inf
         self.packets = 0
-        self.again = 0  # chunks that were sent once more
+        self.again = 0  # packets that bore something once more
 
     def came(self, packet: bytes) -> None:
         """A packet that is as it was sent reaches this end."""
@@ -95,16 +95,18 @@ class Monitor:
             if not (probe or fragmentable) and len(packet) > self._association.packet_size:
                 raise Broken(f"{len(packet)} bytes where {self._association.packet_size} pass")
             at = 12
+            again = False
             while at < len(packet):
                 kind, _, length, tsn, *_ = _data.unpack_from(packet.ljust(at + 16, b"\0"), at)
                 if kind == 0:
-                    self._sent(tsn, length - 16, len(packet))
+                    again = self._sent(tsn, length - 16, len(packet)) or again
                 at += (length + 3) & ~3
+            self.again += again
 
-    def _sent(self, tsn: int, size: int, packet: int) -> None:
+    def _sent(self, tsn: int, size: int, packet: int) -> bool:
+        """A chunk leaves; True if it does once more."""
         if self._highest is not None and (tsn - self._highest - 1) & MASK >= HALF:
-            self.again += 1
-            return
+            return True
         if self._highest is not None and tsn != (self._highest + 1) & MASK:
             raise Broken(f"TSN {tsn} follows {self._highest}")
         self._highest = tsn
@@ -112,6 +114,7 @@ class Monitor:
         self._size += size
         if self._size > self._window + packet:
             raise Broken(f"{self._size} bytes outstanding, the peer takes {self._window}")
+        return False
 
 
 @dataclass(slots=True, kw_only=True)
