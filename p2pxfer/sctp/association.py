@@ -11,24 +11,15 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 from p2pxfer.sctp.causes import protocol_violation, user_abort
-from p2pxfer.sctp.chunks import (
-    Abort,
-    Reconfig,
-)
+from p2pxfer.sctp.chunks import Abort, Reconfig
 from p2pxfer.sctp.closing import Closing
 from p2pxfer.sctp.config import RECEIVES, SENDS, Config, State
 from p2pxfer.sctp.congestion.controller import Controller
 from p2pxfer.sctp.control import Control
-from p2pxfer.sctp.events import (
-    Capability,
-    Closed,
-    Established,
-    Event,
-    StreamsReset,
-)
+from p2pxfer.sctp.events import Capability, Closed, Established, Event, StreamsReset
+from p2pxfer.sctp.halves import establish
 from p2pxfer.sctp.handshake import Handshake, Peer, Reply
 from p2pxfer.sctp.handshake import State as HandshakeState
 from p2pxfer.sctp.inbound import Inbound
@@ -38,14 +29,10 @@ from p2pxfer.sctp.probing import Probing
 from p2pxfer.sctp.receiving import Receiving
 from p2pxfer.sctp.reconfig import Reconfiguration
 from p2pxfer.sctp.sending import Sending
-from p2pxfer.sctp.streams import Numbering
 from p2pxfer.sctp.transmit import Statistics, Transmit
 from p2pxfer.sctp.wire import Wire
 
 __all__ = ["Association", "Config", "State", "Statistics", "Transmit"]
-
-OWN_ACK_DELAY: Final = 0.025  # seconds that this project's receivers may wait with a SACK
-PEER_ACK_DELAY: Final = 0.2  # what others may wait (RFC 9260 section 6.2)
 
 
 class Association:
@@ -361,48 +348,27 @@ class Association:
 
     def _establish(self, peer: Peer, now: float) -> None:
         """Begin to carry messages (RFC 9260 section 5.1)."""
-        config, handshake = self._config, self._handshake
+        config = self._config
         known = self._peer is not None
         self._peer = peer
         zero = bool(peer.capabilities & Capability.ZERO_CHECKSUM)
         wire = Wire(config.port, config.remote_port, peer.tag, zero=zero)
         self._control.agreed(peer.tag, wire)
         self._outbound.rewire(wire)
-        self._inbound = Inbound(
-            peer.tsn,
-            config.receive_window,
-            config.max_message,
-            peer.inbound_streams,
-            self._events,
-        )
-        ack_delay = OWN_ACK_DELAY if config.own_peer else PEER_ACK_DELAY
-        self._sending = Sending(
-            tsn=handshake.tsn,
-            rwnd=peer.rwnd,
+        halves = establish(
+            config,
+            peer,
+            tsn=self._handshake.tsn,
             wire=wire,
             outbound=self._outbound,
             controller=self._controller,
             mtu=self._mtu,
-            ack_delay=ack_delay,
             events=self._events,
+            rng=self._rng,
             now=now,
         )
-        if self._outbound.pending:
-            self._sending.queued()
-        self._probing = Probing(
-            self._mtu,
-            self._sending.rtt,
-            wire,
-            self._rng,
-            pads=Capability.NO_PADDING not in peer.capabilities,
-        )
-        if peer.capabilities & Capability.RECONFIGURATION:
-            self._reconfiguration = Reconfiguration(
-                Numbering(self._outbound, self._sending.board, self._inbound, self._events),
-                request=handshake.tsn,
-                expected=peer.tsn,
-                inbound=peer.inbound_streams,
-            )
+        self._inbound, self._sending = halves.inbound, halves.sending
+        self._probing, self._reconfiguration = halves.probing, halves.reconfiguration
         self._size = 0
         self.sized()
         if known:
