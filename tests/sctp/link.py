@@ -90,6 +90,14 @@ class Path:
     mtu: int = 1 << 16
     cuts: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def vanishing(self) -> float:
+        """Share of packets that chance takes away, cuts and full queues aside."""
+        burst = self.burst
+        bad = burst.loss * burst.begins / (burst.begins + burst.ends) if burst is not None else 0.0
+        arrives = (1 - self.loss) * (1 - bad) * (1 - self.corrupted) * (1 - self.truncated)
+        return 1 - arrives
+
 
 @dataclass(slots=True)
 class Counts:

@@ -92,13 +92,14 @@ class Scenario:
         size = sum(side.size for side in self.sides)
         count = sum(len(side.sends) for side in self.sides)
         packets = size / 1000 + count
-        loss = max(path.loss + 2 * path.corrupted for path in paths)
+        loss = max(path.vanishing for path in paths)
         wait = sum(stop - start for path in paths for start, stop in path.cuts)
         wait += sum(stop - start for side in self.sides for start, stop in side.shell.stalls)
         wait += max(side.shell.reads_every for side in self.sides) * (10 + packets / 4)
         begin = max(side.sends[-1].time if side.sends else 0.0 for side in self.sides)
         begin += max([side.resets[-1][0] for side in self.sides if side.resets], default=0.0)
         moving = 10 * (size + OVERHEAD * packets) / rate + packets * trip * (0.5 + 20 * loss)
+        moving += LONGEST_TIMEOUT * packets * loss**2  # a window of two packets, both lost
         return begin + 3 * wait + moving + 60 * (1 + 10 * loss) + 40 * trip
 
 
@@ -143,6 +144,7 @@ def _path(rng: random.Random, kinds: set[str]) -> Path:
     return path
 
 
+LONGEST_TIMEOUT = 5.0  # seconds
 SLOW = 0.2  # seconds one way, from which the first timeout may come before the first answer
 CALM = frozenset({"asymmetric", "huge message", "jitter", "long", "many", "resets"})
 KINDS = {  # chance of each
