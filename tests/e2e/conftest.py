@@ -24,7 +24,7 @@ import pytest
 
 from tests.terminal import Terminal
 
-PATIENCE = 600.0  # seconds until something that does not come fails the test
+PATIENCE = 240.0  # seconds until something that does not come fails the test
 COMMAND = (sys.executable, "-m", "p2pxfer")
 ROOT = Path(__file__).parents[2]
 
