@@ -71,7 +71,9 @@ class Program:
                             self._events.remove(event)
                             return event
                     self._check_for_errors(kind)
-                    assert not self._ended, f"{self.name} ended before it told {kind!r}"
+                    assert not self._ended, (
+                        f"{self.name} ended ({await self.process.wait()}) before it told {kind!r}"
+                    )
                     self._told.clear()
                     await self._told.wait()
         except TimeoutError:
