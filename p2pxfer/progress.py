@@ -6,7 +6,7 @@ No tqdm, no terminal, no clock here. Text that came from a peer is raw: whoever 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from p2pxfer.errors import TransferError
@@ -43,6 +43,29 @@ class CodeBurnt:
     left: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectTimes:
+    """What connecting took: seconds of each part, one after the other; waits for people are none.
+
+    Attributes:
+        rendezvous: to get into a room.
+        pake: from the other side's first word to shared keys.
+        gathering: until this side's own addresses were told.
+        signals: until the other side's description came.
+        checks: to find a pair of addresses that works.
+        dtls: to prove certificates, and encrypt.
+        sctp: to open the channel.
+    """
+
+    rendezvous: float = 0.0
+    pake: float = 0.0
+    gathering: float = 0.0
+    signals: float = 0.0
+    checks: float = 0.0
+    dtls: float = 0.0
+    sctp: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Connected:
     """A channel is open. Addresses are ``host:port``; ``rtt_ms`` is None until measured."""
@@ -51,6 +74,7 @@ class Connected:
     local: str
     remote: str
     rtt_ms: float | None
+    took: ConnectTimes = field(default_factory=ConnectTimes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from p2pxfer.cli.outlet import Outlet
@@ -123,13 +124,14 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
             return {"event": "burnt", "code": code, "left": left}
         case Waiting(on):
             return {"event": "waiting", "on": on}
-        case Connected(path, local, remote, rtt_ms):
+        case Connected(path, local, remote, rtt_ms, took):
             return {
                 "event": "connected",
                 "path": path,
                 "local": local,
                 "remote": remote,
                 "rtt_ms": rtt_ms,
+                "took_ms": {part: round(1000 * s, 1) for part, s in asdict(took).items()},
             }
         case Offered(entries, size, complete):
             return {"event": "offer", "entries": entries, "bytes": size, "complete": complete}

@@ -322,6 +322,9 @@ class Human(Quiet):
         else:
             ends = f"  {local} {arrow} {remote}{trip}"
         self.say(f"Connected {way}{self.screen.style.dim(ends)}")
+        if self.scene.verbose:
+            line = wrapped(self.screen, wording.connect_times(event.took)).removesuffix("\n")
+            self.say(self.screen.style.dim(line))
 
     def _finished(self, event: Finished) -> None:
         self.status(None)

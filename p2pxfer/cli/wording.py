@@ -7,14 +7,17 @@ colon. Names that came from a peer are escaped here before anything measures or 
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import asdict
 
 from p2pxfer.files.escaping import escaped
+from p2pxfer.progress import ConnectTimes
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 THOUSAND = 1000
 MINUTE = 60
 HOUR = 3600
 DAY = 86400
+PARTS = {"pake": "PAKE", "dtls": "DTLS", "sctp": "SCTP"}  # of connecting; the rest as they are
 
 
 def size(count: float) -> str:
@@ -57,6 +60,13 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str | None = None) -> str:
     """A number of things: ``1 file``, ``1,204 files``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def connect_times(took: ConnectTimes) -> str:
+    """``Connected in 0.42 s: rendezvous 12 ms, PAKE 48 ms, …``, all parts in their order."""
+    parts = asdict(took)
+    each = ", ".join(f"{PARTS.get(name, name)} {1000 * s:.0f} ms" for name, s in parts.items())
+    return f"Connected in {sum(parts.values()):.2f} s: {each}"
 
 
 def name(path: bytes) -> str:

@@ -29,6 +29,7 @@ from p2pxfer.peer.signals import (
     decode,
     encode,
 )
+from p2pxfer.peer.stopwatch import Stopwatch
 from p2pxfer.peer.trickle import RemoteCandidates
 
 __all__ = ["IceServer", "PathInfo", "PeerConnection"]
@@ -74,6 +75,7 @@ class PeerConnection:
         self._agent: ice.Agent | None = None
         self._channel: RtcChannel | None = None
         self._opened: asyncio.Future[RtcChannel] | None = None
+        self._watch = Stopwatch()
         self._local: Description | None = None
         self._remote: Description | None = None
         self._candidates = RemoteCandidates(self._spawn)
@@ -136,9 +138,11 @@ class PeerConnection:
     def path(self) -> PathInfo:
         """How the bytes travel, once `open` has returned."""
         pair = self._agent.selected() if self._agent is not None else None
-        if pair is None:
-            return PathInfo("relay" if self._relay_only else "direct", "", "", self._rtt)
-        return PathInfo("relay" if pair.relayed else "direct", pair.local, pair.remote, self._rtt)
+        relayed = self._relay_only if pair is None else pair.relayed
+        local, remote = ("", "") if pair is None else (pair.local, pair.remote)
+        return PathInfo(
+            "relay" if relayed else "direct", local, remote, self._rtt, self._watch.parts
+        )
 
     async def close(self) -> None:
         """Close on both ends; a dead peer or TURN server makes it take `CLOSE_LIMIT` s longer.
@@ -179,6 +183,7 @@ class PeerConnection:
                 break
             peer.remove_all_listeners()
             await peer.close()
+        self._watch.follow(peer)
         if offer is None:
             self._channel = self._wrap(channel)
 
@@ -202,6 +207,7 @@ class PeerConnection:
         wish = self._restraint.abroad()
         self._local = own = replace(own, max_packet=peer.own_packet, restraint=wish)
         self._send(own)
+        self._watch.lap("gathering")
         for signal in self._unsaid:
             if signal not in own.candidates:
                 self._send(signal)
@@ -254,6 +260,7 @@ class PeerConnection:
             assert self._channel is not None
             self._channel.max_message = _accepted(remote)
         else:
+            self._watch.lap("signals")
             await self._build(remote)
         self._remote = remote
         for candidate in remote.candidates:
@@ -282,6 +289,7 @@ class PeerConnection:
     def _channel_opened(self) -> None:
         assert self._channel is not None
         if self._opened is not None and not self._opened.done():
+            self._watch.lap("sctp")
             self._report("connected")
             self._opened.set_result(self._channel)
 

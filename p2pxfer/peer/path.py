@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from p2pxfer.progress import PathKind
@@ -16,9 +17,11 @@ class PathInfo:
         local: ``host:port`` of this end; empty when it can't be told.
         remote: the same of the other end.
         rtt_ms: the round trip of one ICE check in milliseconds, None when it got lost.
+        took: seconds that each part of connecting took, see `Stopwatch`.
     """
 
     kind: PathKind
     local: str
     remote: str
     rtt_ms: float | None
+    took: Mapping[str, float]

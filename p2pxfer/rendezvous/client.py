@@ -198,6 +198,8 @@ class RendezvousClient:
     async def _enter(
         self, first: FirstMessage, again: Callable[[int], FirstMessage], title: str
     ) -> Room:
+        now = asyncio.get_running_loop().time
+        began = now()
         link, answer = await self._dial(first)
         try:
             if isinstance(answer, Ended):
@@ -210,7 +212,14 @@ class RendezvousClient:
             def dial_again(nameplate: int) -> Awaitable[tuple[Link, Welcome | Ended]]:
                 return self._dial(again(nameplate))
 
-            room = Room(link, answer, dial_again, patience=self._patience, on_state=self._on_state)
+            room = Room(
+                link,
+                answer,
+                dial_again,
+                patience=self._patience,
+                on_state=self._on_state,
+                entry=now() - began,
+            )
         except TransferError:
             await link.close()
             raise

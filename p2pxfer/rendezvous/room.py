@@ -46,6 +46,7 @@ class Room:
     Attributes:
         nameplate: the room's number, None if it has a name.
         crowded: how many further sides have tried to come in, and were refused.
+        entry: seconds that it took to get in.
     """
 
     def __init__(
@@ -56,9 +57,11 @@ class Room:
         *,
         patience: float,
         on_state: Callable[[RoomState], None] | None,
+        entry: float = 0.0,
     ) -> None:
         self.nameplate = welcome.nameplate or None
         self.crowded = 0
+        self.entry = entry
         self._title = f"room {self.nameplate}" if self.nameplate else "the room"
         self._dial_again = dial_again
         self._patience = patience

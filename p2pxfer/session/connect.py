@@ -354,6 +354,7 @@ class Connector:
                 relay_only=self._network.relay_only,
                 restraint=self._network.restraint,
                 timeout=self._network.timeout,
+                pake=self._pairing.took,
                 progress=self._progress,
                 held=held,
             )

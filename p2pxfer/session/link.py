@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from p2pxfer.errors import IntegrityError, PeerVanished, RendezvousMisbehaved
 from p2pxfer.pairing.keys import Opener, Role, Sealer, SessionKeys
-from p2pxfer.progress import Connected, Note, Progress
+from p2pxfer.progress import Connected, ConnectTimes, Note, Progress
 from p2pxfer.session.pair import within
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ async def connect(
     relay_only: bool,
     restraint: Restraint | None = None,
     timeout: float,  # noqa: ASYNC109  # the connection explains what it tried meanwhile
+    pake: float = 0.0,
     progress: Progress,
     held: contextlib.AsyncExitStack,
 ) -> Link:
@@ -90,6 +91,7 @@ async def connect(
         relay_only: use TURN only.
         restraint: how what is sent, either way, is held back.
         timeout: seconds to find a path.
+        pake: seconds that agreeing on the keys took.
         progress: told of states and the path found.
         held: closed when the link is settled or closed; taken over only on success.
 
@@ -119,7 +121,8 @@ async def connect(
         await room.close()
         raise
     path = connection.path()
-    progress.emit(Connected(path.kind, path.local, path.remote, path.rtt_ms))
+    took = ConnectTimes(rendezvous=room.entry, pake=pake, **path.took)
+    progress.emit(Connected(path.kind, path.local, path.remote, path.rtt_ms, took))
     return Link(channel, keys, connection=connection, room=room, mail=mail, held=held.pop_all())
 
 

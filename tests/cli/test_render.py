@@ -26,6 +26,7 @@ from p2pxfer.progress import (
     CodeBurnt,
     CodeReady,
     Connected,
+    ConnectTimes,
     EntryFailed,
     FileFinished,
     FileStarted,
@@ -188,6 +189,15 @@ def test_verbose_shows_each_file_and_details(written):
         assert shown.text() == expected + "hello from the server\n"
 
 
+def test_verbose_shows_what_connecting_took(written):
+    """Under the line that says which way the bytes take."""
+    for verbose in (True, False):
+        shown = written(Lines, verbose=verbose)
+        shown.renderer.emit(MET)
+        assert shown.text().startswith("Connected directly  ")
+        assert ("\nConnected in 0.00 s: rendezvous 0 ms, PAKE 0 ms," in shown.text()) == verbose
+
+
 @pytest.mark.parametrize("fault", list(Fault))
 def test_every_error_says_in_whose_hands_it_is(written, fault):
     """What happened, whose hands, what to do."""
@@ -295,7 +305,7 @@ def test_every_event_is_a_line_of_json(written):
         CodeReady("7-orbit-lamp", "https://x/#7-orbit-lamp", 60.0),
         Waiting("peer"),
         CodeBurnt("7-orbit-lamp", 2),
-        Connected("relay", "192.0.2.1:1", "[2001:db8::1]:2", None),
+        Connected("relay", "192.0.2.1:1", "[2001:db8::1]:2", None, ConnectTimes(pake=0.0123)),
         Offered(3, 10, complete=True),
         FileStarted("ü".encode(), 10),
         FileFinished("ü".encode(), 10, b"\x01" * 32),
@@ -316,6 +326,11 @@ def test_every_event_is_a_line_of_json(written):
     lines = [json.loads(line) for line in text.splitlines()]
     for line in lines:
         assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+    parts = lines[3].pop("took_ms")
+    assert parts.pop("pake") == 12.3
+    assert parts == dict.fromkeys(
+        ["rendezvous", "gathering", "signals", "checks", "dtls", "sctp"], 0.0
+    )
     code, waiting, burnt, connected, offer, first, second, *rest = lines
     assert code == {
         "event": "code",

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pxfer.cli import wording
+from p2pxfer.progress import ConnectTimes
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,12 @@ def test_what_is_shortened_keeps_its_end():
 def test_a_name_from_a_peer_is_escaped():
     """It can't act on the terminal, and bytes that are no text are seen."""
     assert wording.name(b"a\x1b[31m\xff") == "a\\x1b[31m\\xff"
+
+
+def test_what_connecting_took():
+    """Each part has its name, and they add up."""
+    took = ConnectTimes(rendezvous=0.012, pake=0.048, gathering=0.003, signals=0.08, checks=0.12)
+    assert wording.connect_times(took) == (
+        "Connected in 0.26 s: rendezvous 12 ms, PAKE 48 ms, gathering 3 ms, signals 80 ms, "
+        "checks 120 ms, DTLS 0 ms, SCTP 0 ms"
+    )

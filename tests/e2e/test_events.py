@@ -8,12 +8,13 @@ from datetime import datetime
 FIELDS = {  # of each event, beside ``event`` and ``time``; a reader skips any further ones
     "code": {"code": str, "url": str},
     "waiting": {},
-    "connected": {"path": str, "local": str, "remote": str, "rtt_ms": float},
+    "connected": {"path": str, "local": str, "remote": str, "rtt_ms": float, "took_ms": dict},
     "offer": {"entries": int, "bytes": int},
     "file": {"path": str, "bytes": int, "digest": str},
     "progress": {"bytes": int, "moved": int, "total": int, "rate": int},
     "done": {"bytes": int, "moved": int, "files": int, "seconds": float, "root": str},
 }
+PARTS = {"rendezvous", "pake", "gathering", "signals", "checks", "dtls", "sctp"}
 ENDPOINT = re.compile(r"(127\.0\.0\.1|\[::1\]):\d+")
 
 
@@ -38,6 +39,8 @@ def test_the_events_of_a_transfer(machine, rendezvous):
         assert connected["path"] == "direct"
         assert ENDPOINT.fullmatch(connected["local"])
         assert ENDPOINT.fullmatch(connected["remote"])
+        assert connected["took_ms"].keys() == PARTS
+        assert all(took > 0 for took in connected["took_ms"].values()), connected
         assert side.events("offer")[-1].items() >= {"entries": 3, "bytes": 300_000}.items()
         assert [(e["path"], e["bytes"]) for e in side.events("file")] == [
             ("tree/a", 300_000),
