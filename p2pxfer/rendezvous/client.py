@@ -1,7 +1,7 @@
 """A client of one rendezvous: asks what it offers, and gets into rooms.
 
-Owns the HTTP session, which honours HTTPS_PROXY, HTTP_PROXY and NO_PROXY except on the way to this
-machine itself. No keys, no words: a room's mail is sealed above. Importing this module imports
+Owns the HTTP session, which takes the way through the proxy that the environment names, except to
+this machine itself. No keys, no words: a room's mail is sealed above. Importing this module imports
 aiohttp; `address`, `config` and `messages` do not.
 """
 
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from p2pxfer.errors import RendezvousMisbehaved, RendezvousUnreachable, RoomRefused, TransferError
-from p2pxfer.rendezvous import address, config, refusals
+from p2pxfer.rendezvous import address, config, proxy, refusals
 from p2pxfer.rendezvous.config import MAX_CONFIG, ServerConfig
 from p2pxfer.rendezvous.link import Link, dial, unreachable
 from p2pxfer.rendezvous.messages import (
@@ -79,7 +79,7 @@ class RendezvousClient:
             heartbeat: seconds between pings.
 
         Raises:
-            UsageError: ``url`` is none.
+            UsageError: ``url`` is none. Entering raises it, too, for a proxy that is none.
         """
         self.url = address.parse(url)
         self.date: datetime | None = None
@@ -95,8 +95,11 @@ class RendezvousClient:
     async def __aenter__(self) -> Self:
         tracing = aiohttp.TraceConfig()
         tracing.on_request_redirect.append(_refuse_redirect)
+        way = None if self._direct else await asyncio.to_thread(proxy.towards, self.url)
+        tunnelled = way is not None and (way.socks or self.url.startswith("http:"))
         self._session = aiohttp.ClientSession(
-            trust_env=not self._direct,
+            connector=_tunnels(way) if way is not None and tunnelled else None,
+            proxy=way.url if way is not None and not tunnelled else None,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "p2pxfer", "Accept-Encoding": "identity"},
             auto_decompress=False,
@@ -245,6 +248,12 @@ class RendezvousClient:
 async def _refuse_redirect(*_: object) -> None:
     """A rendezvous sends nobody elsewhere: not to a machine that only the client can reach."""
     raise aiohttp.ClientError("it redirects, which a rendezvous does not")
+
+
+def _tunnels(way: proxy.Proxy) -> aiohttp.BaseConnector:
+    from p2pxfer.rendezvous.tunnel import Tunnels  # noqa: PLC0415  # few need it
+
+    return Tunnels(way)
 
 
 def _date(header: str) -> datetime | None:

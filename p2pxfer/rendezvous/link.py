@@ -14,6 +14,7 @@ from typing import Final
 import aiohttp
 
 from p2pxfer.errors import RendezvousMisbehaved, RendezvousUnreachable
+from p2pxfer.rendezvous import proxy
 from p2pxfer.rendezvous.messages import (
     MAX_MESSAGE,
     ClientMessage,
@@ -29,6 +30,10 @@ from p2pxfer.rendezvous.messages import (
 CLOSE_SECONDS: Final = 1.0  # for the closing handshake, which nobody needs
 _BUSY: Final = {429, 502, 503, 504}
 _QUOTED: Final = 200  # characters of somebody else's text in an error
+
+
+class ProxyFailed(aiohttp.ClientError):
+    """A proxy led nowhere; says which, and why, for people."""
 
 
 class Link:
@@ -133,7 +138,13 @@ def unreachable(
             message = f"{url} did not answer within {seconds:g} s"
         case aiohttp.ClientHttpProxyError(status=status):
             message = f"the proxy refused a connection to {url} (HTTP status {status})"
-            hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+            hint = f"check {proxy.VARIABLES}"
+        case aiohttp.ClientProxyConnectionError():
+            message = f"no connection to the proxy on the way to {url}"
+            hint = f"check {proxy.VARIABLES}"
+        case ProxyFailed():
+            message = f"no connection to {url}: {str(error)[:_QUOTED]}"
+            hint = f"check {proxy.VARIABLES}"
         case aiohttp.WSServerHandshakeError(status=status) if status in _BUSY:
             message = f"{url} is too busy (HTTP status {status})"
             hint = "try again in a minute"

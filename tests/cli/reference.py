@@ -34,7 +34,7 @@ BOTTOM = f"""\
 | `{RENDEZVOUS_VARIABLE}` | where the two sides meet, unless `--rendezvous` says |
 | `{ICE_CREDENTIALS_VARIABLE}` | `USER:PASSWORD` for the TURN servers of `--ice-server` |
 | `NO_COLOR` | no colours |
-| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | the way to the rendezvous |
+| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | the way to the rendezvous: web or SOCKS |
 | `XDG_CONFIG_HOME` | where `p2pxfer/config.toml` lies |
 | `XDG_STATE_HOME` | where `p2pxfer/` lies, with what unfinished transfers need to go on |
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -325,7 +326,9 @@ async def test_tls_is_checked(serve, tls):
 
 
 class Proxy:
-    """A web proxy that knows the way to one host: CONNECT for https, a relayed GET for http."""
+    """A web proxy that knows the way to one host, and tunnels only."""
+
+    scheme = "http"
 
     def __init__(self, target: int, relay: Callable, *, status: str = "200 OK") -> None:
         self.target = target
@@ -337,17 +340,41 @@ class Proxy:
         return await asyncio.start_server(self.accept, "127.0.0.1", 0)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        line, rest = head.split(b"\r\n", 1)
+        line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n", 1)[0]
         method, where, _ = line.decode().split()
         self.asked.append(f"{method} {where}")
-        there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        if method == "CONNECT":
-            writer.write(f"HTTP/1.1 {self.status}\r\n\r\n".encode())
-        else:
-            path = where.split("/", 3)[3]
-            back.write(f"{method} /{path} HTTP/1.1\r\n".encode() + rest)
-        await self.relay((reader, writer), (there, back))
+        writer.write(f"HTTP/1.1 {self.status}\r\n\r\n".encode())
+        await self.relay((reader, writer), await asyncio.open_connection("127.0.0.1", self.target))
+
+
+class SocksProxy(Proxy):
+    """The same in SOCKS 5 (RFC 1928), for whoever knows the password if there is one."""
+
+    scheme = "socks5h"
+    login = b""
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, count = await reader.readexactly(2)
+        method = 2 if self.login else 0
+        assert method in await reader.readexactly(count)
+        writer.write(bytes([5, method]))
+        if self.login:
+            _, size = await reader.readexactly(2)
+            name = await reader.readexactly(size)
+            (size,) = await reader.readexactly(1)
+            known = name + b":" + await reader.readexactly(size) == self.login
+            writer.write(bytes([1, 0 if known else 1]))
+        head = await reader.readexactly(4)
+        assert head == bytes([5, 1, 0, 3])  # CONNECT, to a name
+        (size,) = await reader.readexactly(1)
+        name, port = await reader.readexactly(size), await reader.readexactly(2)
+        self.asked.append(f"{name.decode()}:{int.from_bytes(port)}")
+        refused = self.status != "200 OK"
+        writer.write(bytes([5, 2 if refused else 0, 0, 1]) + bytes(6))  # 2: not allowed
+        if refused:
+            writer.close()
+            return
+        await self.relay((reader, writer), await asyncio.open_connection("127.0.0.1", self.target))
 
 
 @pytest.fixture
@@ -357,12 +384,14 @@ async def proxy(monkeypatch, relay) -> AsyncIterator[Callable]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 
-    async def proxy(target: int, variables: Sequence[str], **options) -> Proxy:
-        made = Proxy(target, relay, **options)
+    async def proxy(
+        target: int, variables: Sequence[str], kind: type[Proxy] = Proxy, login="", **options
+    ) -> Proxy:
+        made = kind(target, relay, **options)
         servers.append(await made.start())
         port = servers[-1].sockets[0].getsockname()[1]
         for variable in variables:
-            monkeypatch.setenv(variable, f"http://127.0.0.1:{port}")
+            monkeypatch.setenv(variable, f"{kind.scheme}://{login}127.0.0.1:{port}")
         return made
 
     yield proxy
@@ -383,13 +412,65 @@ async def test_https_goes_through_the_proxy(serve, tls, proxy):
     assert set(way.asked) == {"CONNECT rendezvous.test:443"}
 
 
-async def test_http_goes_through_the_proxy(serve, proxy):
-    """Its own variable, as for any other program."""
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+async def test_http_goes_through_the_proxy(serve, proxy, variable):
+    """Its own variable, as for any other program; tunnelled, or no WebSocket would get through."""
     server = await serve()
-    way = await proxy(server.port, ["HTTP_PROXY"])
+    way = await proxy(server.port, [variable])
     async with RendezvousClient("http://rendezvous.test") as client:
         assert (await client.allocate()).nameplate
-    assert way.asked == ["GET http://rendezvous.test/v1/ws"]
+        assert (await client.config()).version == 1
+    assert set(way.asked) == {"CONNECT rendezvous.test:80"}
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+async def test_a_socks_proxy_leads_there(serve, tls, proxy, variable):
+    """It looks the name up, and the certificate is checked at the far end."""
+    server = await serve(ssl_context=tls.server)
+    way = await proxy(server.port, [variable], SocksProxy)
+    async with RendezvousClient("https://rendezvous.test", ssl_context=tls.client) as client:
+        here = await client.allocate()
+        there = await client.join(here.nameplate)
+        await here.send(b"through")
+        assert await mails(there, 1) == [b"through"]
+        assert (await client.config()).version == 1
+    assert set(way.asked) == {"rendezvous.test:443"}
+
+
+async def test_a_socks_proxy_with_a_password(serve, proxy):
+    """It is told as RFC 1929 says, and never shown."""
+    server = await serve()
+    way = await proxy(server.port, ["ALL_PROXY"], SocksProxy, "me:s%2Ft@")
+    way.login = b"me:s/t"
+    async with RendezvousClient("http://rendezvous.test") as client:
+        assert (await client.allocate()).nameplate
+        way.login = b"me:changed"
+        with pytest.raises(RendezvousUnreachable) as error:
+            await client.allocate()
+    assert "socks5h://127.0.0.1" in error.value.message
+    assert "s/t" not in f"{error.value.message}{error.value.hint}"
+
+
+async def test_a_socks_proxy_that_refuses_or_is_not_there_is_named(proxy, monkeypatch):
+    """The user looks at the proxy, not at the rendezvous."""
+    await proxy(1, ["ALL_PROXY"], SocksProxy, status="403 Forbidden")
+    async with RendezvousClient("https://rendezvous.test") as client:
+        with pytest.raises(RendezvousUnreachable, match=r"proxy socks5h://.* refuses") as error:
+            await client.allocate()
+    assert "ALL_PROXY" in (error.value.hint or "")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{port}")
+    async with RendezvousClient("https://rendezvous.test") as client:
+        with pytest.raises(RendezvousUnreachable, match="no connection to the proxy socks5://"):
+            await client.config()
+
+
+async def test_a_proxy_that_is_none_is_told(monkeypatch):
+    """Before anything is sent."""
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:70")
+    with pytest.raises(UsageError, match="proxy"):
+        await RendezvousClient("https://rendezvous.test").__aenter__()
 
 
 async def test_a_proxy_that_refuses_is_named(tls, proxy):
