@@ -21,15 +21,9 @@ from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel
 from p2pxfer.peer.path import PathInfo
 from p2pxfer.peer.restraint import FREE, Restraint
 from p2pxfer.peer.servers import IceServer
-from p2pxfer.peer.signals import (
-    Candidate,
-    Description,
-    EndOfCandidates,
-    Signal,
-    decode,
-    encode,
-)
+from p2pxfer.peer.signals import Candidate, Description, EndOfCandidates, Signal, decode, encode
 from p2pxfer.peer.stopwatch import Stopwatch
+from p2pxfer.peer.tracks import Tracks
 from p2pxfer.peer.trickle import RemoteCandidates
 
 __all__ = ["IceServer", "PathInfo", "PeerConnection"]
@@ -50,6 +44,7 @@ class PeerConnection:
             path is lost), ``failed`` (never was) and ``closed``, whenever that changes.
         loopback: use the loopback addresses only, for two ends on one machine.
         restraint: how both directions are held back, if at all; the peer is told.
+        tracks: media beside the channel; none unless given.
     """
 
     def __init__(
@@ -62,12 +57,14 @@ class PeerConnection:
         on_state: Callable[[str], None] | None = None,
         loopback: bool = False,
         restraint: Restraint | None = None,
+        tracks: Tracks | None = None,
     ) -> None:
         self._offerer = offerer
         self._endpoints = [e for server in ice_servers for e in server.endpoints()]
         self._relay_only = relay_only
         self._loopback = loopback
         self._restraint = restraint or FREE
+        self._tracks = tracks or Tracks()
         self._signal = signal
         self._on_state = on_state
         self._state = "new"
@@ -165,12 +162,14 @@ class PeerConnection:
             peer.on("iceconnectionstatechange", self._ice_changed)
             peer.on("datachannel", self._take_channel)
             self._peer = peer
+            self._tracks.attach(peer, offering=offer is None)
             if offer is None:
                 channel = peer.createDataChannel(LABEL)
                 channel.on("open", self._channel_opened)
             else:
                 peer.take(offer)
                 await rtc.set_remote(peer, offer)
+                self._tracks.answer(peer)
             self._agent = ice.attach(
                 peer,
                 self._endpoints,
@@ -182,6 +181,7 @@ class PeerConnection:
             if self._agent is not None or stock:
                 break
             peer.remove_all_listeners()
+            await self._tracks.close()
             await peer.close()
         self._watch.follow(peer)
         if offer is None:
@@ -208,9 +208,8 @@ class PeerConnection:
         self._local = own = replace(own, max_packet=peer.own_packet, restraint=wish)
         self._send(own)
         self._watch.lap("gathering")
-        for signal in self._unsaid:
-            if signal not in own.candidates:
-                self._send(signal)
+        for signal in (s for s in self._unsaid if s not in own.candidates):
+            self._send(signal)
         if agent is not None:
             await agent.gathered.wait()
             self._send(EndOfCandidates())
@@ -252,6 +251,7 @@ class PeerConnection:
         ):
             message = f"an {remote.type} out of turn"
             raise PeerMisbehaved(message)
+        self._tracks.check(remote)
         self._candidates.count(len(remote.candidates))
         if self._offerer:
             assert self._peer is not None
@@ -363,11 +363,9 @@ class PeerConnection:
         return diagnosis.no_path(how, here, there, outcomes)
 
     async def _close(self) -> None:
-        tasks = set(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(PeerGone("the connection was closed on this side"))
         channel, peer, agent = self._channel, self._peer, self._agent
@@ -377,6 +375,7 @@ class PeerConnection:
                 await asyncio.wait_for(channel.closed.wait(), CLOSE_GRACE)
         if agent is not None:
             await agent.stop()
+        await self._tracks.close()
         if peer is not None:
             endings = {asyncio.create_task(peer.close())}
             if agent is not None:

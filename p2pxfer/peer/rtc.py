@@ -12,7 +12,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer.servers import Endpoint
@@ -35,7 +35,9 @@ def configuration(
         if stock and ":" not in endpoint.host  # its pattern has no brackets
     ]
     policy = RTCIceTransportPolicy.RELAY if relay_only else RTCIceTransportPolicy.ALL
-    return RTCConfiguration(iceServers=servers, iceTransportPolicy=policy)
+    return RTCConfiguration(
+        iceServers=servers, iceTransportPolicy=policy, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE
+    )
 
 
 async def describe(peer: RTCPeerConnection, kind: DescriptionType) -> Description:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.peer import signals
+from p2pxfer.peer import sections, signals
 from p2pxfer.peer.restraint import Limit, Restraint
+from p2pxfer.peer.sections import Codec, Media
 from p2pxfer.peer.signals import Candidate, Description, EndOfCandidates, decode, encode
 
 FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
@@ -35,6 +36,41 @@ OFFER = "\r\n".join(
         "",
     ]
 )
+
+TRANSPORT = (
+    f"a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\na=fingerprint:{FINGERPRINT}\r\n"
+)
+VIDEO = "\r\n".join(
+    [
+        "m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 99 100 35 13",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:1",
+        "a=sendonly",
+        "a=msid:camera track",
+        "a=rtcp-mux",
+        "a=rtcp-rsize",
+        "a=extmap:3 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+        "a=extmap:5 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+        "a=rtpmap:96 VP9/90000",
+        "a=rtpmap:97 VP8/90000",
+        "a=rtcp-fb:97 nack",
+        "a=rtcp-fb:97 ccm fir",
+        "a=rtcp-fb:* nack pli",
+        "a=rtpmap:98 rtx/90000",
+        "a=fmtp:98 apt=97",
+        "a=rtpmap:99 rtx/90000",
+        "a=fmtp:99 apt=96",
+        "a=rtpmap:100 H264/90000",
+        "a=fmtp:100 packetization-mode=1;profile-level-id=42E01F;x-google-start-bitrate=9",
+        "a=rtpmap:35 VP8/90000",
+        "a=ssrc-group:FID 11 12",
+        "a=ssrc:11 cname:somebody@their-machine",
+        "a=ssrc:12 cname:somebody@their-machine",
+        f"{TRANSPORT}a=setup:actpass",
+        "",
+    ]
+)
+WITH_MEDIA = OFFER.replace("a=group:BUNDLE 0", "a=group:BUNDLE 0 1") + VIDEO
 
 ice_text = st.text("abcXYZ019+/", min_size=1, max_size=32)
 addresses = st.one_of(
@@ -62,6 +98,37 @@ restraints = st.builds(
     ),
     background=st.booleans(),
 )
+payloads = st.integers(96, 127)
+sources = st.integers(0, 0xFFFFFFFF)
+feedback = st.sampled_from([(), ("nack",), ("nack", "nack pli", "goog-remb")])
+videos = st.builds(
+    Media,
+    kind=st.just("video"),
+    mid=st.text("vw", min_size=1, max_size=32),
+    direction=st.sampled_from(sections.DIRECTIONS),
+    codecs=st.lists(
+        st.builds(Codec, payload=payloads, name=st.just("VP8"), feedback=feedback)
+        | st.builds(
+            Codec,
+            payload=payloads,
+            name=st.just("H264"),
+            profile=st.just("42e01f"),
+            feedback=feedback,
+        ),
+        min_size=1,
+        max_size=15,
+        unique_by=lambda codec: codec.payload,
+    ).map(tuple),
+    extensions=st.just(((3, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"),)),
+    ssrcs=st.lists(sources, max_size=2, unique=True).map(tuple),
+)
+sounds = st.builds(
+    Media,
+    kind=st.just("audio"),
+    mid=st.text("su", min_size=1, max_size=32),
+    direction=st.sampled_from(sections.DIRECTIONS),
+    codecs=payloads.map(lambda payload: (Codec(payload, "opus"),)),
+)
 descriptions = st.builds(
     Description,
     type=st.just("answer"),
@@ -74,7 +141,9 @@ descriptions = st.builds(
     max_message=st.integers(0, 1 << 40),
     max_packet=st.integers(0, signals.LONGEST_PACKET),
     restraint=restraints,
-    candidates=st.lists(candidates, max_size=8).map(tuple),
+    media=st.tuples(videos, sounds) | st.tuples(sounds) | st.just(()),
+    place=st.just(0),
+    candidates=st.lists(candidates, max_size=8, unique=True).map(tuple),
     complete=st.booleans(),
 )
 
@@ -89,6 +158,13 @@ def test_what_is_encoded_is_decoded(signal):
     body = encode(signal)
     assert len(body) <= signals.MAX_BODY
     assert decode(body) == signal
+
+
+@given(descriptions, st.integers(0, 2))
+def test_sections_keep_their_order(description, place):
+    """An answer's sections are told from one another by where they stand."""
+    moved = replace(description, place=min(place, len(description.media)))
+    assert decode(encode(moved)) == moved
 
 
 @given(
@@ -110,7 +186,9 @@ def test_any_bytes_are_read_or_refused(body):
 
 
 @given(
-    st.lists(st.sampled_from([*OFFER.split("\r\n"), "a=mid", "m=audio 9 X 0", "a=setup:", "\0"]))
+    st.lists(
+        st.sampled_from([*WITH_MEDIA.split("\r\n"), "a=mid", "m=audio 9 X 0", "a=setup:", "\0"])
+    )
 )
 def test_any_mixture_of_lines_is_read_or_refused(lines):
     """A shuffled, cut or doubled SDP ends the same way."""
@@ -164,6 +242,62 @@ def test_a_hostile_sdp_is_refused(old, new):
     assert old in OFFER
     with pytest.raises(PeerMisbehaved):
         decode(described(OFFER.replace(old, new, 1)))
+
+
+def test_of_media_only_what_is_spoken_here_is_kept():
+    """Other codecs, extensions and names go; numbers, order and what repeats what stay."""
+    understood = decode(described(WITH_MEDIA))
+    assert understood.place == 0
+    assert understood.media == (
+        Media(
+            kind="video",
+            mid="1",
+            direction="sendonly",
+            codecs=(
+                Codec(97, "VP8", feedback=("nack", "nack pli")),
+                Codec(98, "rtx", again=97),
+                Codec(100, "H264", profile="42e01f", feedback=("nack pli",)),
+            ),
+            extensions=((3, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"),),
+            ssrcs=(11, 12),
+        ),
+    )
+    built = understood.sdp()
+    for secret in ("somebody", "camera", "VP9", "playout", "ccm", "x-google"):
+        assert secret not in built
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("BUNDLE 0 1", "BUNDLE 0"),
+        ("BUNDLE 0 1", "LS 0 1"),
+        ("a=rtcp-mux\r\n", ""),
+        ("a=mid:1", "a=mid:0"),
+        ("a=mid:1\r\n", ""),
+        ("UDP/TLS/RTP/SAVPF", "RTP/AVP"),
+        ("m=video", "m=text"),
+        ("97 98 99 100", "96 96 96 96"),
+        ("SAVPF 96", "SAVPF" + " 96" * 99),
+        ("FID 11 12", "FID 11 99999999999"),
+        ("a=ssrc-group:FID 11 12\r\na=ssrc:11", "a=ssrc:-1"),
+        (f"{TRANSPORT}a=setup:actpass\r\n", TRANSPORT.replace("abcd", "dcba")),
+    ],
+)
+def test_hostile_media_are_refused(old, new):
+    """No second transport, no other protocol, no numbers that can't be."""
+    head, found, tail = WITH_MEDIA.rpartition(old)
+    assert found
+    with pytest.raises(PeerMisbehaved):
+        decode(described(head + new + tail))
+
+
+def test_there_are_not_sections_without_end():
+    """Each costs memory in whatever takes it."""
+    mids = " ".join(str(number) for number in range(7))
+    many = "".join(VIDEO.replace("a=mid:1", f"a=mid:{number}") for number in range(1, 7))
+    with pytest.raises(PeerMisbehaved):
+        decode(described(OFFER.replace("BUNDLE 0", f"BUNDLE {mids}") + many))
 
 
 def test_an_answer_must_choose_its_dtls_role():
