@@ -105,6 +105,7 @@ class ReceiveSide:
         self._tasks: list[asyncio.Task[None]] = []
         self.doing: Activity | None = None
         self.tally = Tally(progress)
+        self.accepted = time.monotonic()
         self.exchange: Exchange  # set by whoever makes both
 
     @property
@@ -231,6 +232,7 @@ class ReceiveSide:
         if not accepted:
             self._machine.decline("")
             raise Declined("you declined: nothing was written", "")
+        self.accepted = time.monotonic()
         sink = await self._in_thread(self._open_sink, placement)
         if isinstance(sink, TreeSink):
             self._lasts = offer.kind is TransferKind.FILES
@@ -370,8 +372,7 @@ async def transfer(
     begin_journal: BeginJournal,
 ) -> Summary:
     """Receive over ``link``, and over those that replace it; close the last one."""
-    began = time.monotonic()
-    machine = Receiver(link.keys.key(RECEIPT, Role.B), began)
+    machine = Receiver(link.keys.key(RECEIPT, Role.B), time.monotonic())
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     side = ReceiveSide(
         machine,
@@ -386,7 +387,7 @@ async def transfer(
     try:
         receipt = await exchange.run()
         keep = False  # until then the sender may still have to be told that it is done
-        return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
+        return side.tally.finish(receipt, side.skipped, time.monotonic() - side.accepted)
     except PeerRestarted:
         raise PeerMisbehaved("the sender began again under an old code") from None
     except IntegrityError:

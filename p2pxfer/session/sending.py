@@ -107,6 +107,7 @@ class SendSide:
         self._blocks: deque[SendBlock] = deque()
         self._walking: asyncio.Task[None] | None = None
         self.tally = Tally(progress)
+        self.accepted: float | None = None
         self.skipped = 0
         self.doing: Activity | None = None
         self.exchange: Exchange  # set by whoever makes both
@@ -117,6 +118,7 @@ class SendSide:
             case SendBlock():
                 self._blocks.append(action)
             case OpenFile(number, entry):
+                self._note_acceptance()
                 self._number, self._current, self._live = number, entry, True
             case CloseFile():
                 if self._blocks:  # the receiver has no use for the rest
@@ -125,13 +127,24 @@ class SendSide:
                 else:
                     self._closing = True
             case Settled(outcomes):
+                self._note_acceptance()
                 for outcome in outcomes:
                     self._sources.pop(outcome.number, None)
                     self.tally.settle(outcome)
             case Walk(room):
                 self._walking = asyncio.create_task(self._walk(room))
             case NeedRoot():
+                self._note_acceptance()
                 self._machine.transfer_root(self.tally.root())
+
+    def _note_acceptance(self) -> None:
+        """Something that only an accepted offer brings about has come."""
+        if self.accepted is None:
+            self.accepted = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds since the offer was accepted."""
+        return 0.0 if self.accepted is None else time.monotonic() - self.accepted
 
     def outcome(self) -> Receipt | None:
         """Nothing is sure until the receipt is here."""
@@ -325,7 +338,7 @@ async def transfer(
         StreamLost: a stream, and the receiver was started again.
         TransferError: whatever else ended it early.
     """
-    began = time.monotonic()
+    began: float | None = None
     key = link.keys.key(RECEIPT, Role.B)
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     continuity = Continuity()
@@ -338,6 +351,7 @@ async def transfer(
             offer = Offer(secrets.token_bytes(ID_SIZE), cargo.kind, cargo.label[:MAX_LABEL])
             machine = Sender(offer, key, time.monotonic(), proofs=proofs)
             side = SendSide(machine, cargo, pool, progress)
+            side.accepted = began
             exchange = side.exchange = Exchange(
                 link,
                 machine,
@@ -354,13 +368,14 @@ async def transfer(
                 receipt = await exchange.run()
                 if memory:
                     memory.finish()
-                return side.tally.finish(receipt, side.skipped, time.monotonic() - began)
+                return side.tally.finish(receipt, side.skipped, side.elapsed())
             except PeerRestarted:
                 if cargo.kind is TransferKind.STREAM:
                     lost = StreamLost(
                         "the receiver was started again, and a stream can't be read twice"
                     )
                 continuity = Continuity.begun()
+                began = side.accepted
                 progress.emit(Restarted())
             finally:
                 link = exchange.link

@@ -36,7 +36,7 @@ class Summary:
     Attributes:
         size: content bytes that crossed and are in place.
         files: files among them.
-        seconds: from the open channel to the receipt.
+        seconds: from the receiver's yes to the receipt.
         root: BLAKE3 root over every entry; both sides have the same.
     """
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -250,6 +251,22 @@ async def test_declined(transfer, tree):
     assert type(received) is Declined
     assert not both.out.exists()
     assert not both.sent.all(FileStarted)
+
+
+async def test_the_time_that_somebody_takes_to_say_yes_does_not_count(transfer, tree):
+    """Both sides count from then on; or a rate would say how fast somebody reads."""
+
+    class Hesitant(Answers):
+        async def accept(self, offer):
+            accepted = await super().accept(offer)
+            self.said_at = time.monotonic()
+            return accepted
+
+    answers = Hesitant()
+    sent, received = await transfer(tree, to={"interaction": answers}).ends()
+    since = time.monotonic() - answers.said_at
+    assert 0 < sent.seconds < since
+    assert 0 < received.seconds < since
 
 
 async def test_unattended_receivers_decline(transfer, tree):
