@@ -13,6 +13,7 @@ MAX_LENGTH = 1024  # characters; no code is longer
 SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O[@-~]|[^\[O])")  # ECMA-48, section 5.4
 UNFINISHED = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*|O)?$")
 CODE_START = re.compile(r"\d+[- _.,]")
+LONE_WORD = re.compile(r"\d+-[a-z]+")
 
 
 class Ending(Enum):
@@ -172,6 +173,12 @@ class Editor:
 
 class CodeEditor(Editor):
     """An editor for codes: a space or a dot is the hyphen, and finishes the word before it."""
+
+    def tab(self) -> None:
+        """Complete, and go on behind the first word: no code ends there."""
+        super().tab()
+        if not self.candidates and LONE_WORD.fullmatch(self.text) and self._found():
+            self.insert("-")
 
     def insert(self, text: str) -> None:
         """Put ``text`` before the cursor, as a code has it."""

@@ -114,6 +114,15 @@ def test_nothing_is_completed_in_the_middle_of_a_line():
     assert (editor.text, editor.ghost) == ("orb", "")
 
 
+def test_tab_goes_on_behind_the_first_word_of_a_code():
+    """No code ends there; behind the second one it may."""
+    editor = CodeEditor(complete)
+    editor.feed("7-orb\t")
+    assert editor.text == "7-orbit-"
+    editor.feed("lam\t")
+    assert (editor.text, editor.candidates) == ("7-orbit-lamp", ())
+
+
 @pytest.mark.parametrize(
     ("typed", "text"),
     [
