@@ -83,7 +83,7 @@ def receive(
         str | None,
         typer.Argument(
             metavar="CODE",
-            help=f"The code; else {CODE_VARIABLE}, else --code-file, else you are asked for it, "
+            help=f"The code; else --code-file, else {CODE_VARIABLE}, else you are asked for it, "
             "which keeps it out of other users' sight.",
             autocompletion=completed,
         ),

@@ -342,7 +342,7 @@ class Human(Quiet):
         tick = style.tick if event.failed == 0 else ""
         self.say(tick + style.bold(done) + style.dim(facts))
         if saved > 0:
-            self.say(style.dim(f"  {wording.size(saved)} of it was there already"))
+            self.say(style.dim(f"  {wording.size(saved)} of it did not need to travel"))
 
 
 class Lines(Human):

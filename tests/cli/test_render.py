@@ -264,7 +264,7 @@ def test_what_needed_not_travel_is_told_at_the_end(written):
     shown = written(Lines)
     shown.renderer.emit(Advanced(10_000_000, saved=6_000_000))
     shown.renderer.emit(Finished(10_000_000, 1, 0, 1.0, bytes(32)))
-    assert shown.text().splitlines()[1] == "  6.00 MB of it was there already"
+    assert shown.text().splitlines()[1] == "  6.00 MB of it did not need to travel"
 
 
 @pytest.mark.parametrize("verbose", [False, True])
