@@ -33,6 +33,7 @@ from p2pxfer.sctp.chunks import (
     read_chunk,
     write_chunk,
 )
+from p2pxfer.sctp.config import State
 from p2pxfer.sctp.handshake import Reply
 from p2pxfer.sctp.inbound import EVERY
 from p2pxfer.sctp.packets import checksum_valid, parse
@@ -226,7 +227,9 @@ class Receiving:
             return
         inbound.unreported += 1
         self._refuse(inbound)
-        if not self._own and (inbound.hurry or inbound.unreported >= EVERY):
+        if self._own or self._association.state is State.SHUTDOWN_SENT:  # closing.py answers
+            return
+        if inbound.hurry or inbound.unreported >= EVERY:
             self._association.control.sack(inbound)
 
     def _data(self, packet: bytes, at: int, flags: int, length: int) -> bool:

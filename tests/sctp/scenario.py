@@ -100,6 +100,8 @@ class Scenario:
         begin += max([side.resets[-1][0] for side in self.sides if side.resets], default=0.0)
         moving = 10 * (size + OVERHEAD * packets) / rate + packets * trip * (0.5 + 20 * loss)
         moving += LONGEST_TIMEOUT * packets * loss**2  # a window of two packets, both lost
+        if any(side.controller == "fixed" for side in self.sides):  # too much at each timeout
+            moving += LONGEST_TIMEOUT * packets * max(LADDER) / min(path.queue for path in paths)
         return begin + 3 * wait + moving + 60 * (1 + 10 * loss) + 40 * trip
 
 

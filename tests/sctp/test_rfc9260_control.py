@@ -369,6 +369,19 @@ def test_9_2_data_after_this_ends_shutdown_is_taken_and_answered(far):
     assert c.Shutdown((TSN + 1) & 0xFFFFFFFF) in answer
 
 
+def test_9_2_a_far_end_that_still_delivers_is_not_given_up(far):
+    """However long it takes, and whichever of it is missing: T5 is about silence."""
+    far.association.shutdown(far.now)
+    for first in range(0, 30, 3):
+        answer = far.give(data(first + 1)) + far.wait(20)
+        assert only(c.Sack, answer)[0].gaps
+        answer = far.give(data(first), data(first + 2)) + far.wait(20)
+        assert only(c.Abort, answer) == []
+        assert c.Shutdown((TSN + first + 2) & 0xFFFFFFFF) in answer
+    assert len(messages(far)) == 30
+    assert ends(far) == []
+
+
 def test_9_2_a_shutdown_twice_is_answered_twice(far):
     """The SHUTDOWN ACK was lost."""
     again = c.Shutdown((far.tsn - 1) & 0xFFFFFFFF)
