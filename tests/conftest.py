@@ -15,6 +15,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import namespaces
+
 settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any")
 
@@ -46,3 +48,16 @@ def home(monkeypatch, tmp_path_factory):
     for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(variable, raising=False)
     return place
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What was left out for want of namespaces is most of what is known about networks."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(namespaces.NONE in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.section("NETWORKS WERE NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.line(
+            f"{count} tests did not run: {namespaces.NONE}. Nothing is known of routers, cut cables"
+            " and the rest: run scripts/test as root.",
+            red=True,
+        )

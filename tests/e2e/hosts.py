@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests import namespaces
 from tests.e2e.conftest import Machine, Pipe
 
 IMPOSTOR = Path(__file__).with_name("impostor.py")
@@ -31,9 +30,10 @@ class Place:
         self.pid = self._process.pid
         self.inside = ("nsenter", f"--net=/proc/{self.pid}/ns/net")
 
-    def ip(self, command: str) -> None:
+    def ip(self, *commands: str) -> None:
         """Run ``ip`` in there."""
-        subprocess.run([*self.inside, "ip", *command.split()], check=True)
+        batch = "\n".join(commands).encode()
+        subprocess.run([*self.inside, "ip", "-batch", "-"], input=batch, check=True)
 
     def nft(self, command: str) -> None:
         """Run ``nft`` in there."""
@@ -96,25 +96,27 @@ class Host(Machine):
 @contextmanager
 def network(tmp_path: Path) -> Iterator[Callable[..., list[Host]]]:
     """Make a network of some hosts; ``v6`` for one that has link-local IPv6 alone."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("network namespaces need Linux and root")
+    namespaces.require()
     places: list[Place] = []
     hosts: list[Host] = []
 
     def make(count: int, *, v6: bool = False) -> list[Host]:
         switch = Place()
         places.append(switch)
-        switch.ip("link add lan type bridge mcast_snooping 0")
-        switch.ip("link set lan up")
+        switch.ip("link add lan type bridge mcast_snooping 0", "link set lan up")
         for number in range(1, count + 1):
             place = Place()
             places.append(place)
-            switch.ip(f"link add h{number} type veth peer name eth0 netns {place.pid}")
-            switch.ip(f"link set h{number} master lan up")
-            place.ip("link set eth0 addrgenmode none")
-            place.ip("link set eth0 up")
+            switch.ip(
+                f"link add h{number} type veth peer name eth0 netns {place.pid}",
+                f"link set h{number} master lan up",
+            )
             address = f"fe80::{number}" if v6 else f"192.168.77.{number}"
-            place.ip(f"addr add {address}/{64 if v6 else 24} dev eth0 {'nodad' if v6 else ''}")
+            place.ip(
+                "link set eth0 addrgenmode none",
+                "link set eth0 up",
+                f"addr add {address}/{64 if v6 else 24} dev eth0 {'nodad' if v6 else ''}",
+            )
             hosts.append(Host(tmp_path / f"host{number}", place, address))
         return hosts
 

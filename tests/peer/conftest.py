@@ -14,7 +14,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +29,7 @@ from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer import seam, udp
 from p2pxfer.peer.channel import Channel
 from p2pxfer.peer.connection import PeerConnection
+from tests import namespaces
 
 PATIENCE = 60.0  # seconds until a test is called hung
 CLONE_NEWNET = 0x40000000
@@ -205,8 +205,7 @@ def nothing_unseen(caplog):
 @pytest.fixture
 def in_namespace():
     """Run a coroutine function in a thread with a network of its own, made by ``ip`` commands."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("network namespaces need Linux and root")
+    namespaces.require()
 
     def run(work: Callable[[], Awaitable[None]], *commands: str) -> None:
         failures: list[BaseException] = []

@@ -6,7 +6,6 @@ import asyncio
 import ctypes
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from p2pxfer.rendezvous import interfaces, lan
 from p2pxfer.rendezvous.interfaces import Place
+from tests import namespaces
 
 PATIENCE = 120.0  # seconds until a test is called hung
 CLONE_NEWNET = 0x40000000
@@ -31,8 +31,7 @@ CABLE = (
 @pytest.fixture
 def in_namespace():
     """Run a coroutine function in a thread with a network of its own, made by ``ip`` commands."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("network namespaces need Linux and root")
+    namespaces.require()
 
     def run(work: Callable[[], Awaitable[None]], *commands: str) -> None:
         failures: list[BaseException] = []
