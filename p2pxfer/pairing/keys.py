@@ -82,6 +82,10 @@ class Opener:
         self._number += 1
         return plain
 
+    def give_up(self) -> None:
+        """Open nothing any more: what was opened was no proper message."""
+        self._broken = True
+
 
 _TAMPERED: Final = "sealed mail was changed, lost or repeated on its way"
 
@@ -137,9 +141,20 @@ class SessionKeys:
         Raises:
             ValueError: a nonce is not of `ATTEMPT_NONCE` bytes.
         """
+        return self._afresh(nonce_a, nonce_b, "attempt")
+
+    def relayed(self, nonce_a: bytes, nonce_b: bytes) -> SessionKeys:
+        """Keys for one stream of this connection through a relay; each side draws its nonce afresh.
+
+        Raises:
+            ValueError: a nonce is not of `ATTEMPT_NONCE` bytes.
+        """
+        return self._afresh(nonce_a, nonce_b, "relayed")
+
+    def _afresh(self, nonce_a: bytes, nonce_b: bytes, what: str) -> SessionKeys:
         if not len(nonce_a) == len(nonce_b) == ATTEMPT_NONCE:
             raise ValueError(f"a nonce has {ATTEMPT_NONCE} bytes")
-        return replace(self, secret=derive(self.secret, nonce_a + nonce_b, "attempt"))
+        return replace(self, secret=derive(self.secret, nonce_a + nonce_b, what))
 
     def verifier_words(self) -> tuple[str, str, str, str]:
         """Four words, the same on both sides unless somebody sits in between: 44 bits."""

@@ -13,6 +13,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from p2pxfer.errors import IntegrityError, InvalidCode, PeerMisbehaved
 from p2pxfer.pairing import code as codes
@@ -20,6 +21,7 @@ from p2pxfer.pairing import hello as hellos
 from p2pxfer.pairing.hello import Hello
 from p2pxfer.pairing.keys import Opener, Role, Sealer, SessionKeys, resume_id, resume_proof
 from p2pxfer.pairing.pake import Pake
+from p2pxfer.pairing.stream import FrameOpener
 from p2pxfer.pairing.wordlist import words
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -260,3 +262,28 @@ def test_chosen_codes_read_as_listed():
     for text in vector["refused"]:
         with pytest.raises(InvalidCode):
             codes.chosen(text)
+
+
+def test_a_relayed_stream_is_these_bytes():
+    """Its name, its keys, its frames: by the specification, and by the modules."""
+    vector = load("relay")
+    secret, one, two = (bytes.fromhex(vector[each]) for each in ("secret", "nonce_a", "nonce_b"))
+    fresh = hkdf(secret, one + two, b"p2pxfer/1 relayed")
+    keys = SessionKeys(secret, Role.B, bytes(32), Hello(), 1).relayed(one, two)
+    assert vector["name"] == hkdf(fresh, b"", b"p2pxfer/1 key circuit").hex()
+    assert vector["name"] == keys.key("circuit").hex()
+    assert vector["key"] == hkdf(fresh, b"", b"p2pxfer/1 key relay A").hex()
+    messages = [bytes.fromhex(each["byte"]) * each["size"] for each in vector["messages"]]
+    plain = [b"\1"]
+    for message in messages:
+        parts = [message[at : at + 65_519] for at in range(0, len(message), 65_519)]
+        plain += [b"\0" + part for part in parts[:-1]] + [b"\1" + parts[-1]]
+    opener, opened = FrameOpener(keys.opener("relay"), 1 << 20), []
+    for number, (part, frame) in enumerate(zip(plain, vector["frames"], strict=True)):
+        nonce = number.to_bytes(12, "big")
+        cipher = AESGCM(bytes.fromhex(vector["key"]))
+        sealed = cipher.encrypt(nonce, part, b"p2pxfer/1 sealed A" + nonce)
+        assert frame == {"size": len(sealed), "sha256": hashlib.sha256(sealed).hexdigest()}
+        if (message := opener.open(sealed)) is not None:
+            opened.append(message)
+    assert opened == messages

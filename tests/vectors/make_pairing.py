@@ -16,8 +16,9 @@ from p2pxfer.pairing import code as codes
 from p2pxfer.pairing import hello as hellos
 from p2pxfer.pairing.handshake import Handshake
 from p2pxfer.pairing.hello import Hello
-from p2pxfer.pairing.keys import Role, Sealer
+from p2pxfer.pairing.keys import Role, Sealer, SessionKeys
 from p2pxfer.pairing.pake import Pake
+from p2pxfer.pairing.stream import MAX_PART, FrameSealer
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -274,6 +275,28 @@ def sealing_vectors() -> dict[str, Any]:
     }
 
 
+def relay_vectors() -> dict[str, Any]:
+    secret, nonce_a, nonce_b = (bytes([each]) * 32 for each in (1, 2, 3))
+    keys = SessionKeys(secret, Role.A, bytes(32), Hello(), 1).relayed(nonce_a, nonce_b)
+    messages = [b"a" * 5, b"x" * (MAX_PART + 1)]
+    sealer = FrameSealer(keys.sealer("relay"))
+    frames = [sealer.greeting()]
+    for message in messages:
+        frames += sealer.seal(message)
+    return {
+        "secret": secret.hex(),
+        "nonce_a": nonce_a.hex(),
+        "nonce_b": nonce_b.hex(),
+        "name": keys.key("circuit").hex(),
+        "sender": "A",
+        "key": keys.key("relay", Role.A).hex(),
+        "messages": [{"byte": each[:1].hex(), "size": len(each)} for each in messages],
+        "frames": [
+            {"size": len(each), "sha256": hashlib.sha256(each).hexdigest()} for each in frames
+        ],
+    }
+
+
 def vectors() -> dict[str, dict[str, Any]]:
     """Content of each file by name."""
     return {
@@ -283,6 +306,7 @@ def vectors() -> dict[str, dict[str, Any]]:
         "pairing-hello.json": hello_vectors(),
         "pairing-handshake.json": handshake_vectors(),
         "pairing-sealing.json": sealing_vectors(),
+        "pairing-relay.json": relay_vectors(),
     }
 
 
