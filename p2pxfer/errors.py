@@ -13,6 +13,7 @@
     ├── ConnectionFailed                 5  retryable         (network)
     ├── RendezvousError                  6  retryable         (rendezvous)
     │   ├── RendezvousUnreachable        6
+    │   ├── RelaySpent               6  it carries no more for now
     │   ├── RoomRefused                  6  unknown nameplate, expired, lost, over a limit
     │   │   ├── RoomFull                 6
     │   │   └── RoomBurnt                6
@@ -145,7 +146,10 @@ class ConnectionFailed(TransferError):
     exit_code = ExitCode.NO_CONNECTION
     fault = Fault.NETWORK
     retryable = True
-    default_hint = "a firewall may block UDP: give a TURN server with --ice-server turn:…"
+    default_hint = (
+        "a firewall may block UDP: give a TURN server with --ice-server turn:…\n"
+        "or meet at a rendezvous that carries the bytes itself: serve --relay-bytes"
+    )
 
 
 class RendezvousError(TransferError):
@@ -164,6 +168,12 @@ class RendezvousUnreachable(RendezvousError):
         "check the address given with --rendezvous or P2PXFER_RENDEZVOUS\n"
         "on one network none is needed: type --lan instead; p2pxfer serve runs one"
     )
+
+
+class RelaySpent(RendezvousError):
+    """The rendezvous has carried as much of a stream as it may; what has arrived is kept."""
+
+    default_hint = "run the same command again on both sides later: it goes on from there"
 
 
 class RoomRefused(RendezvousError):

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from p2pxfer.errors import TransferError
 
 PathKind = Literal["direct", "relay"]
+Via = Literal["turn", "rendezvous"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class ConnectTimes:
         pake: from the other side's first word to shared keys.
         gathering: until this side's own addresses were told.
         signals: until the other side's description came.
-        checks: to find a pair of addresses that works.
+        checks: to find a pair of addresses that works; or none, and to meet through the rendezvous.
         dtls: to prove certificates, and encrypt.
         sctp: to open the channel.
     """
@@ -68,13 +69,17 @@ class ConnectTimes:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A channel is open. Addresses are ``host:port``; ``rtt_ms`` is None until measured."""
+    """A channel is open. Addresses are ``host:port``; ``rtt_ms`` is None until measured.
+
+    ``via`` is what relays, None where nothing does.
+    """
 
     path: PathKind
     local: str
     remote: str
     rtt_ms: float | None
     took: ConnectTimes = field(default_factory=ConnectTimes)
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,10 +124,11 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
             return {"event": "burnt", "code": code, "left": left}
         case Waiting(on):
             return {"event": "waiting", "on": on}
-        case Connected(path, local, remote, rtt_ms, took):
+        case Connected(path, local, remote, rtt_ms, took, via):
             return {
                 "event": "connected",
                 "path": path,
+                "via": via,
                 "local": local,
                 "remote": remote,
                 "rtt_ms": rtt_ms,

@@ -83,7 +83,7 @@ RelayOnlyFlag = Annotated[
     bool,
     typer.Option(
         "--relay-only",
-        help="Go through a TURN server even where a direct path exists.",
+        help="Go through a TURN server and no other way: this machine's addresses stay untold.",
         rich_help_panel=NETWORK,
     ),
 ]
@@ -348,6 +348,23 @@ def byte_count(text: str) -> int:
         raise UsageError(f"not a size: {text}", "a size looks like 500M, 1.5G or 2GiB")
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** POWERS[unit.lower()])
+
+
+def rate(text: str) -> float:
+    """Bytes per second as people type it: ``5M``, ``800k``, ``1.5MiB``.
+
+    Raises:
+        UsageError: it is none, or slower than a connection bears.
+    """
+    from p2pxfer.sctp.congestion.limit import LEAST_RATE
+
+    try:
+        value = byte_count(text)
+    except UsageError as error:
+        raise UsageError(f"not a rate: {text}", "a rate looks like 5M or 800k") from error
+    if value < LEAST_RATE:
+        raise UsageError(f"too slow to keep a connection: {text}", "a rate looks like 5M or 800k")
+    return float(value)
 
 
 def patience(text: str) -> float:

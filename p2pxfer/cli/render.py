@@ -68,6 +68,10 @@ WAITING = {
     "verify": "Waiting for the other side to compare the words",
 }
 SAID = {ExitCode.USAGE, ExitCode.INTERRUPTED, ExitCode.DECLINED}  # the message itself says whose
+THROUGH_RENDEZVOUS = (
+    "No other path was found: the rendezvous itself carries the bytes, which it can't read. "
+    "This is the slow way."
+)
 PLACES = {"peer": "the other side", "rendezvous": "the rendezvous"}
 
 
@@ -313,6 +317,8 @@ class Human(Quiet):
     def _connected(self, event: Connected) -> None:
         self.status(None)
         way = "directly" if event.path == "direct" else "through a relay"
+        if event.via == "rendezvous":
+            way = "through the rendezvous"
         arrow = "↔" if self.screen.style.unicode else "<->"
         trip = "" if event.rtt_ms is None else f", {event.rtt_ms:.3g} ms"
         local, remote = escaped(event.local), escaped(event.remote)
@@ -322,6 +328,8 @@ class Human(Quiet):
         else:
             ends = f"  {local} {arrow} {remote}{trip}"
         self.say(f"Connected {way}{self.screen.style.dim(ends)}")
+        if event.via == "rendezvous":
+            self.screen.write(wrapped(self.screen, THROUGH_RENDEZVOUS))
         if self.scene.verbose:
             line = wrapped(self.screen, wording.connect_times(event.took)).removesuffix("\n")
             self.say(self.screen.style.dim(line))

@@ -7,12 +7,13 @@ from __future__ import annotations
 import signal
 import sys
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p2pxfer.cli.options import seconds, secret_file
+from p2pxfer.cli.options import byte_count, rate, seconds, secret_file
 from p2pxfer.errors import ExitCode, LocalFileError, TransferError, UsageError
 from p2pxfer.identity.config import refuse_if_others_may_read
 from p2pxfer.rendezvous.address import DEFAULT_PORT, is_loopback
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
     from p2pxfer.cli.screen import Screen
     from p2pxfer.rendezvous.config import IceServer
+    from p2pxfer.rendezvous.server.limits import Carriage
     from p2pxfer.rendezvous.server.turn import TurnSecret
 
 LISTENING = "Where it listens"
 CLIENTS = "What clients get"
+RELAY = "What is carried for clients that find no path"
+TOTAL_OF_ADDRESSES = 10  # that use up their --relay-bytes, unless --relay-total says otherwise
 
 
 def serve(
@@ -112,6 +116,33 @@ def serve(
             rich_help_panel=CLIENTS,
         ),
     ] = "",
+    relay_bytes: Annotated[
+        str | None,
+        typer.Option(
+            "--relay-bytes",
+            metavar="SIZE",
+            help="Carry their sealed streams, so much a day for one address: 2G. Else nothing is.",
+            rich_help_panel=RELAY,
+        ),
+    ] = None,
+    relay_total: Annotated[
+        str | None,
+        typer.Option(
+            "--relay-total",
+            metavar="SIZE",
+            help="And so much a day for all; else what ten addresses may use.",
+            rich_help_panel=RELAY,
+        ),
+    ] = None,
+    relay_rate: Annotated[
+        str | None,
+        typer.Option(
+            "--relay-rate",
+            metavar="RATE",
+            help="Bytes per second at most, for all together: 5M, 800k.",
+            rich_help_panel=RELAY,
+        ),
+    ] = None,
     code_lifetime: Annotated[
         str,
         typer.Option(
@@ -141,6 +172,7 @@ def serve(
             ice_servers=_ice_servers(stun_url or []),
             turn=_turn(turn_url or [], turn_secret_file),
             motd=_motd(motd),
+            carriage=_carriage(relay_bytes, relay_total, relay_rate),
             lifetime=seconds(code_lifetime),
         )
         asyncio.run(_serve(settings, screen))
@@ -168,6 +200,7 @@ class Settings:
     ice_servers: list[IceServer]
     turn: TurnSecret | None
     motd: str
+    carriage: Carriage
     lifetime: float
 
 
@@ -183,6 +216,7 @@ async def _serve(settings: Settings, screen: Screen) -> None:
             ice_servers=settings.ice_servers,
             turn=settings.turn,
             motd=settings.motd,
+            carriage=settings.carriage,
             max_lifetime=settings.lifetime,
         )
     except OSError as error:
@@ -276,6 +310,26 @@ def _turn(urls: list[str], secret_path: Path | None) -> TurnSecret | None:
         return TurnSecret(_checked(urls, "turn"), secret)
     except ValueError as error:
         raise UsageError(str(error), "make one with: openssl rand -hex 32") from error
+
+
+def _carriage(each: str | None, total: str | None, most: str | None) -> Carriage:
+    from p2pxfer.rendezvous.config import MAX_RELAY_BYTES
+    from p2pxfer.rendezvous.server.limits import Carriage
+
+    if each is None:
+        if total is not None or most is not None:
+            raise UsageError(
+                "--relay-total and --relay-rate are about what --relay-bytes allows",
+                "give --relay-bytes, too, or leave them out",
+            )
+        return Carriage()
+    size = byte_count(each)
+    in_all = size * TOTAL_OF_ADDRESSES if total is None else byte_count(total)
+    if not 0 < size <= MAX_RELAY_BYTES or not in_all:
+        raise UsageError(
+            "--relay-bytes and --relay-total take a size", "leave out what is not meant"
+        )
+    return Carriage(each=size, total=in_all, rate=inf if most is None else rate(most))
 
 
 def _checked(urls: list[str], scheme: str) -> tuple[str, ...]:

@@ -24,14 +24,21 @@ OVERHEAD = 64  # bytes charged for a message beside its own, so that tiny ones a
 LONGEST = 256 * 1024  # bytes of a message that is taken
 
 
+def accepted(told: int) -> int:
+    """Bytes in a message: what the peer says that it takes, but no more than is of use."""
+    return min(told or BEST_MESSAGE, BEST_MESSAGE)
+
+
 class Channel(Protocol):
     """A reliable, ordered way to the peer; both ends share this face.
 
     Attributes:
         max_message: bytes the other side accepts in one message.
+        error: why it closed, where that is worse than a path that was lost.
     """
 
     max_message: int
+    error: TransferError | None
 
     def on_message(self, callback: Callable[[bytes], None]) -> None:
         """Have each message handed to ``callback``, in order, as it arrives.

@@ -16,8 +16,8 @@ from typing import Any
 from aiortc import RTCDataChannel
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.peer import diagnosis, ice, inflow, rtc, seam
-from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel
+from p2pxfer.peer import diagnosis, ice, inflow, patience, rtc, seam
+from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel, accepted
 from p2pxfer.peer.path import PathInfo
 from p2pxfer.peer.restraint import FREE, Restraint
 from p2pxfer.peer.servers import IceServer
@@ -86,7 +86,7 @@ class PeerConnection:
     async def start(self) -> None:
         """Begin: the offerer's description goes out as soon as its host addresses are known."""
         self._opened = asyncio.get_running_loop().create_future()
-        self._opened.add_done_callback(_retrieve)
+        self._opened.add_done_callback(rtc.retrieve)
         self._report("connecting")
         if self._offerer:
             await self._build(None)
@@ -127,10 +127,20 @@ class PeerConnection:
         except TimeoutError:
             if self._opened.done():
                 return self._opened.result()
-            if self._peer is not None and self._peer.iceConnectionState == "completed":
+            if self.has_path:
                 raise diagnosis.silent_channel(timeout) from None
             raise self._no_path(f"was found in {timeout:g} s") from None
         return channel
+
+    async def exhausted(self) -> None:
+        """For the offerer: wait until all was tried that is likely to work."""
+        here = () if self._agent is None else (self._agent.gathered,)
+        await patience.exhausted((*here, self._candidates.told))
+
+    @property
+    def has_path(self) -> bool:
+        """Whether a pair of addresses was found that works."""
+        return self._peer is not None and self._peer.iceConnectionState == "completed"
 
     def path(self) -> PathInfo:
         """How the bytes travel, once `open` has returned."""
@@ -258,7 +268,7 @@ class PeerConnection:
             self._peer.take(remote)
             await rtc.set_remote(self._peer, remote)
             assert self._channel is not None
-            self._channel.max_message = _accepted(remote)
+            self._channel.max_message = accepted(remote.max_message)
         else:
             self._watch.lap("signals")
             await self._build(remote)
@@ -283,7 +293,7 @@ class PeerConnection:
             return
         assert self._remote is not None
         self._channel = self._wrap(data_channel)
-        self._channel.max_message = _accepted(self._remote)
+        self._channel.max_message = accepted(self._remote.max_message)
         self._channel_opened()
 
     def _channel_opened(self) -> None:
@@ -387,14 +397,3 @@ class PeerConnection:
         if channel is not None:
             channel.mark_closed()
         self._report("closed")
-
-
-def _accepted(remote: Description) -> int:
-    """Bytes in a message: what the peer takes, but no more than is of use."""
-    return min(remote.max_message or BEST_MESSAGE, BEST_MESSAGE)
-
-
-def _retrieve(future: asyncio.Future[RtcChannel]) -> None:
-    """An error that nobody waits for, since `open` was never called, is not a crash."""
-    if not future.cancelled():
-        future.exception()

@@ -6,6 +6,7 @@ sockets, or of how the wish reaches the other side.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -15,7 +16,7 @@ from p2pxfer.sctp.congestion.controller import Controller
 from p2pxfer.sctp.congestion.ledbat import Ledbat
 from p2pxfer.sctp.congestion.limit import Limit, Limited
 
-__all__ = ["FREE", "Limit", "Restraint", "control"]
+__all__ = ["FREE", "Limit", "Restraint", "ceiling", "control"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,19 @@ def _ahead() -> int:
 FREE: Final = Restraint()
 
 
-def control(own: Restraint, far: Restraint) -> Controller:
-    """The congestion control that keeps to both; ``far`` has its times in UTC."""
-    inner: Controller = Ledbat() if own.background or far.background else Bbr()
-    if not own.limit.spans and not far.limit.spans:
-        return inner
+def ceiling(own: Restraint, far: Restraint) -> Callable[[], float]:
+    """What tells how many bytes a second both allow now; ``far`` has its times in UTC."""
 
     def rate() -> float:
         here, there = datetime.now().astimezone(), datetime.now(UTC)
         return min(own.limit.rate_at(here.time()), far.limit.rate_at(there.time()))
 
-    return Limited(inner, rate)
+    return rate
+
+
+def control(own: Restraint, far: Restraint) -> Controller:
+    """The congestion control that keeps to both; ``far`` has its times in UTC."""
+    inner: Controller = Ledbat() if own.background or far.background else Bbr()
+    if not own.limit.spans and not far.limit.spans:
+        return inner
+    return Limited(inner, ceiling(own, far))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from aiortc import (
     InvalidStateError,
@@ -64,3 +66,9 @@ async def set_remote(peer: RTCPeerConnection, remote: Description) -> None:
     except (ValueError, InvalidStateError) as error:
         message = f"its {bare.type} does not fit: {error}"
         raise PeerMisbehaved(message) from error
+
+
+def retrieve(future: asyncio.Future[Any]) -> None:
+    """An error that nobody waits for, since `PeerConnection.open` was never called, is no crash."""
+    if not future.cancelled():
+        future.exception()

@@ -29,10 +29,12 @@ class RemoteCandidates:
 
     Attributes:
         kinds: the kinds of candidates heard of.
+        told: set once the peer has told all.
     """
 
     def __init__(self, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
         self.kinds: set[str] = set()
+        self.told = asyncio.Event()
         self._spawn = spawn
         self._count = 0
         self._early: list[Candidate] = []
@@ -64,6 +66,7 @@ class RemoteCandidates:
 
     def end(self) -> None:
         """The peer has told all."""
+        self.told.set()
         if not self._ended:
             self._ended = True
             if self._peer is not None:

@@ -31,6 +31,8 @@ from p2pxfer.rendezvous.messages import (
     TOKEN_SIZE,
     VERSION,
     Allocate,
+    Connect,
+    Connected,
     Ended,
     FirstMessage,
     Join,
@@ -198,6 +200,33 @@ class RendezvousClient:
         first = Open(secrets.token_bytes(TOKEN_SIZE), name, _seconds(lifetime))
         return await self._enter(first, lambda _: replace(first, resume=True), "the room")
 
+    async def circuit(self, name: bytes, seconds: float) -> Link:
+        """A link over which frames go to the other side that asks for ``name``, and come from it.
+
+        Args:
+            name: 32 bytes that only the two sides can know.
+            seconds: to wait for it.
+
+        Raises:
+            PeerGone: it did not come.
+            RelaySpent: the rendezvous carries no more for this side now.
+            RoomRefused: it carries as many circuits as it may.
+            RendezvousUnreachable, RendezvousMisbehaved: as for `allocate`.
+        """
+        link, answer = await dial(
+            self._open_session(),
+            self.url,
+            Connect(name),
+            Connected,
+            ssl_context=self._ssl_context,
+            seconds=seconds,
+            heartbeat=self._heartbeat,
+        )
+        if isinstance(answer, Ended):
+            await link.close()
+            raise refusals.on_a_circuit(answer)
+        return link
+
     async def _enter(
         self, first: FirstMessage, again: Callable[[int], FirstMessage], title: str
     ) -> Room:
@@ -234,6 +263,7 @@ class RendezvousClient:
             self._open_session(),
             self.url,
             first,
+            Welcome,
             ssl_context=self._ssl_context,
             seconds=self._deadline,
             heartbeat=self._heartbeat,

@@ -1,4 +1,4 @@
-"""What a rendezvous tells everybody who asks: version, ICE servers, message of the day.
+"""What a rendezvous tells everybody who asks: version, ICE servers, what else it offers.
 
 The JSON of ``GET /v1/config``, shared by both ends. A client reads it from a server that may be
 hostile, so every part is bounded. Pure values; no network.
@@ -15,6 +15,7 @@ from p2pxfer.rendezvous.messages import VERSION
 
 MAX_CONFIG: Final = 64 * 1024  # bytes of the whole answer
 MAX_MOTD: Final = 500  # characters
+MAX_RELAY_BYTES: Final = 2**53 - 1  # what every JSON parser reads exactly: RFC 8259 section 6
 _MAX_VERSION = 255  # it is one byte on the WebSocket
 _MAX_SERVERS = 16
 _MAX_URLS = 8
@@ -42,15 +43,22 @@ class ServerConfig:
         version: of the protocol on its WebSocket.
         ice_servers: STUN and TURN servers for its users.
         motd: the operator's message of the day, raw: whoever shows it escapes it.
+        relay_bytes: what circuits carry in a day for one address; 0: none are made.
     """
 
     version: int = VERSION
     ice_servers: tuple[IceServer, ...] = field(default=(), repr=False)
     motd: str = ""
+    relay_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As ``GET /v1/config`` answers it."""
-        return {"version": self.version, "ice_servers": list(self.ice_servers), "motd": self.motd}
+        return {
+            "version": self.version,
+            "ice_servers": list(self.ice_servers),
+            "motd": self.motd,
+            "relay_bytes": self.relay_bytes,
+        }
 
 
 def parse(data: bytes) -> ServerConfig:
@@ -70,13 +78,17 @@ def parse(data: bytes) -> ServerConfig:
     version = found.get("version")
     servers = found.get("ice_servers", [])
     motd = found.get("motd", "")
+    relay_bytes = found.get("relay_bytes", 0)
     if type(version) is not int or not 0 < version <= _MAX_VERSION:
         raise ValueError("the configuration has no version")
     if not isinstance(servers, list) or len(servers) > _MAX_SERVERS:
         raise ValueError("the configuration's ICE servers are no short list")
     if not isinstance(motd, str) or len(motd) > MAX_MOTD:
         raise ValueError("the message of the day is no short text")
-    return ServerConfig(version, tuple(_ice_server(server) for server in servers), motd)
+    if type(relay_bytes) is not int or not 0 <= relay_bytes <= MAX_RELAY_BYTES:
+        raise ValueError("what circuits carry is no number of bytes")
+    servers = tuple(_ice_server(server) for server in servers)
+    return ServerConfig(version, servers, motd, relay_bytes)
 
 
 def _ice_server(found: object) -> IceServer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 
@@ -18,6 +18,8 @@ from p2pxfer.rendezvous import proxy
 from p2pxfer.rendezvous.messages import (
     MAX_MESSAGE,
     ClientMessage,
+    Connect,
+    Connected,
     Ended,
     FirstMessage,
     MalformedMessage,
@@ -28,6 +30,7 @@ from p2pxfer.rendezvous.messages import (
 )
 
 CLOSE_SECONDS: Final = 1.0  # for the closing handshake, which nobody needs
+AnswerT = TypeVar("AnswerT", Welcome, Connected)
 _BUSY: Final = {429, 502, 503, 504}
 _QUOTED: Final = 200  # characters of somebody else's text in an error
 
@@ -41,6 +44,12 @@ class Link:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """``host:port`` of this side, and of the server or a proxy before it; empty: not known."""
+        local, remote = map(self._socket.get_extra_info, ("sockname", "peername"))
+        return _shown(local), _shown(remote)
 
     async def send(self, message: ClientMessage) -> None:
         """Write ``message``.
@@ -82,18 +91,20 @@ class Link:
 async def dial(
     session: aiohttp.ClientSession,
     url: str,
-    first: FirstMessage,
+    first: FirstMessage | Connect,
+    answers: type[AnswerT],
     *,
     ssl_context: ssl.SSLContext | None,
     seconds: float,
     heartbeat: float,
-) -> tuple[Link, Welcome | Ended]:
+) -> tuple[Link, AnswerT | Ended]:
     """Connect to the rendezvous at ``url``, say ``first``, and hear the answer.
 
     Args:
         session: makes the connection.
         url: the rendezvous' base URL.
         first: what to ask for.
+        answers: what the rendezvous answers if it does not refuse.
         ssl_context: for https; None for the system's certificates.
         seconds: for all of it.
         heartbeat: seconds between pings from then on.
@@ -115,7 +126,7 @@ async def dial(
             link = Link(socket)
             await link.send(first)
             answer = await link.receive()
-        if not isinstance(answer, Welcome | Ended):
+        if not isinstance(answer, answers | Ended):
             raise RendezvousMisbehaved("the rendezvous began with something else than an answer")
     except (aiohttp.ClientError, OSError) as error:
         if link is not None:
@@ -160,3 +171,10 @@ def unreachable(
         case _:
             message = f"no connection to {url}: {str(error)[:_QUOTED]}"
     return RendezvousUnreachable(message, hint)
+
+
+def _shown(address: object) -> str:
+    match address:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return ""

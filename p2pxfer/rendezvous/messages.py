@@ -23,6 +23,11 @@ MAX_MESSAGE: Final = 1 + 4 + MAX_BODY
 WINDOW_MESSAGES: Final = 256  # mail of one side that the other has not acknowledged, at most
 WINDOW_BYTES: Final = 256 * 1024  # and the bytes of it
 MAX_NUMBER: Final = 4096  # mail that one side may send through one room, in all
+MAX_FRAME: Final = 64 * 1024  # bytes of one frame of a circuit
+CIRCUIT_WINDOW: Final = 512 * 1024  # bytes of one side's frames that are not taken, at most
+FRAME_OVERHEAD: Final = (
+    64  # bytes charged for a frame beside its own, so that tiny ones are bounded
+)
 MAX_LIFETIME: Final = 30 * 24 * 3600  # seconds that a client may ask for
 
 
@@ -49,6 +54,8 @@ class Reason(IntEnum):
     BUSY = 10  # the rendezvous holds as much as it may
     OVERFLOW = 11  # more mail than a room may hold or carry
     SUPERSEDED = 12  # the same side came again over another connection
+    SPENT = 13  # circuits carried as much for this address, or for all, as they may
+    GONE = 14  # the other side of a circuit never came, or has left
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,19 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
+class Connect:
+    """First message: carry frames to and from the one other side that says the same name.
+
+    Attributes:
+        name: `NAME_SIZE` bytes that only the two sides can know.
+    """
+
+    name: bytes = field(repr=False)
+    version: int = VERSION
+    TYPE: ClassVar[int] = 0x08
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Mail for the other side. A side numbers its mail from 1; a number seen before is dropped."""
 
@@ -132,6 +152,22 @@ class Close:
     """This side is done. Answered by `Ended`; the other side still gets the mail before it."""
 
     TYPE: ClassVar[int] = 0x07
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A frame for the other side of a circuit."""
+
+    body: bytes = field(repr=False)
+    TYPE: ClassVar[int] = 0x09
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """So much more of the other side's frames was taken, each with its `FRAME_OVERHEAD`."""
+
+    size: int
+    TYPE: ClassVar[int] = 0x0A
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +220,33 @@ class Ended:
     TYPE: ClassVar[int] = 0x85
 
 
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Answer to `Connect`: both sides are there."""
+
+    TYPE: ClassVar[int] = 0x86
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of the other side of a circuit, in its order."""
+
+    body: bytes = field(repr=False)
+    TYPE: ClassVar[int] = 0x87
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """So much more of this side's frames was taken by the other one; see `Took`."""
+
+    size: int
+    TYPE: ClassVar[int] = 0x88
+
+
 FirstMessage = Allocate | Join | Open
-ClientMessage = FirstMessage | Send | Acknowledge | Burn | Close
-ServerMessage = Welcome | Mail | Taken | Crowded | Ended
+ClientMessage = FirstMessage | Send | Acknowledge | Burn | Close | Connect | Forward | Took
+ServerMessage = Welcome | Mail | Taken | Crowded | Ended | Connected | Frame | Credit
+_WITH_BODY: Final = (Send, Mail, Forward, Frame)
 _MessageT = TypeVar("_MessageT", bound=ClientMessage | ServerMessage)
 
 
@@ -205,18 +265,26 @@ _LAYOUTS: Final[dict[type[object], _Layout]] = {
     Acknowledge: _Layout(Struct(">I"), ("through",)),
     Burn: _Layout(Struct(">"), ()),
     Close: _Layout(Struct(">"), ()),
+    Connect: _Layout(Struct(">B32s"), ("version", "name")),
+    Forward: _Layout(Struct(">"), (), body=True),
+    Took: _Layout(Struct(">I"), ("size",)),
     Welcome: _Layout(Struct(">III"), ("nameplate", "expires", "stored")),
     Mail: _Layout(Struct(">I"), ("number",), body=True),
     Taken: _Layout(Struct(">I"), ("through",)),
     Crowded: _Layout(Struct(">I"), ("count",)),
     Ended: _Layout(Struct(">BI"), ("reason", "seconds")),
+    Connected: _Layout(Struct(">"), ()),
+    Frame: _Layout(Struct(">"), (), body=True),
+    Credit: _Layout(Struct(">I"), ("size",)),
 }
 _FROM_CLIENT: Final[dict[int, type[ClientMessage]]] = {
-    kind.TYPE: kind for kind in (Allocate, Join, Open, Send, Acknowledge, Burn, Close)
+    kind.TYPE: kind
+    for kind in (Allocate, Join, Open, Send, Acknowledge, Burn, Close, Connect, Forward, Took)
 }
 _FROM_SERVER: Final[dict[int, type[ServerMessage]]] = {
-    kind.TYPE: kind for kind in (Welcome, Mail, Taken, Crowded, Ended)
+    kind.TYPE: kind for kind in (Welcome, Mail, Taken, Crowded, Ended, Connected, Frame, Credit)
 }
+_FIRST: Final = (Allocate.TYPE, Join.TYPE, Open.TYPE, Connect.TYPE)
 # Each field's smallest and largest value; a field that is not named here may have any.
 _RANGES: Final[dict[str, tuple[int, int]]] = {
     "version": (VERSION, VERSION),
@@ -225,6 +293,7 @@ _RANGES: Final[dict[str, tuple[int, int]]] = {
     "number": (1, MAX_NUMBER),
     "through": (0, MAX_NUMBER),
     "stored": (0, MAX_NUMBER),
+    "size": (1, CIRCUIT_WINDOW),
 }
 
 
@@ -239,7 +308,7 @@ def encode(message: ClientMessage | ServerMessage) -> bytes:
     values = [getattr(message, name) for name in layout.names]
     _check(message)
     head = bytes((message.TYPE,)) + layout.fixed.pack(*values)
-    return head + message.body if isinstance(message, Send | Mail) else head
+    return head + message.body if isinstance(message, _WITH_BODY) else head
 
 
 def decode_client(data: bytes) -> ClientMessage:
@@ -249,7 +318,7 @@ def decode_client(data: bytes) -> ClientMessage:
         UnsupportedVersion: a first message of another version.
         MalformedMessage: anything else that is no message of a client.
     """
-    if len(data) > 1 and data[0] in (Allocate.TYPE, Join.TYPE, Open.TYPE) and data[1] != VERSION:
+    if len(data) > 1 and data[0] in _FIRST and data[1] != VERSION:
         raise UnsupportedVersion(f"version {data[1]} is not spoken here")
     return _decode(data, _FROM_CLIENT)
 
@@ -304,8 +373,13 @@ def _check(message: ClientMessage | ServerMessage) -> None:
                 raise MalformedMessage("a token has another length")
             if isinstance(message, Open) and len(message.name) != NAME_SIZE:
                 raise MalformedMessage("a room's name has another length")
+        case Connect(name=named) if len(named) != NAME_SIZE:
+            raise MalformedMessage("a circuit's name has another length")
         case Send(body=body) | Mail(body=body):
             if not 1 <= len(body) <= MAX_BODY:
+                raise MalformedMessage(f"a body of {len(body)} bytes")
+        case Forward(body=body) | Frame(body=body):
+            if not 1 <= len(body) <= MAX_FRAME:
                 raise MalformedMessage(f"a body of {len(body)} bytes")
         case _:
             pass

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Final
 
 from p2pxfer.errors import (
     CodeExpired,
     PeerGone,
+    RelaySpent,
     RendezvousMisbehaved,
     RendezvousUnreachable,
     RoomBurnt,
@@ -21,6 +23,10 @@ _Refusal = tuple[type[TransferError], str, str | None]  # what, said how, the hi
 
 _AGAIN: Final = "run the same command again on both sides"
 _LATER: Final = "try again later, or choose another rendezvous with --rendezvous"
+_SPENT: Final = (
+    "run the same commands again in about {hours} h: they go on from here\n"
+    "a TURN server, given with --ice-server turn:…, would carry more at once"
+)
 _ANYWHERE: Final[Mapping[Reason, _Refusal]] = {
     Reason.VERSION: (
         RoomRefused,
@@ -78,6 +84,21 @@ _INSIDE: Final[Mapping[Reason, _Refusal]] = {
     ),
     **_ANYWHERE,
 }
+_ON_A_CIRCUIT: Final[Mapping[Reason, _Refusal]] = {
+    Reason.SPENT: (
+        RelaySpent,
+        "the rendezvous has carried as much for one of the two sides as it does in a day",
+        _SPENT,
+    ),
+    Reason.GONE: (PeerGone, "the other side has left the rendezvous' relay", None),
+    Reason.BUSY: (RoomRefused, "the rendezvous' relay is busy", _LATER),
+    **{reason: _ANYWHERE[reason] for reason in (Reason.VERSION, Reason.MALFORMED)},
+    Reason.OVERFLOW: (
+        RendezvousMisbehaved,
+        "the rendezvous says that more was sent than its window allows",
+        None,
+    ),
+}
 
 
 def at_the_door(ended: Ended, room: str) -> TransferError:
@@ -90,6 +111,11 @@ def inside(ended: Ended, room: str) -> TransferError:
     return _error(_INSIDE, ended, room)
 
 
+def on_a_circuit(ended: Ended) -> TransferError:
+    """Why there is no circuit, or why it ended."""
+    return _error(_ON_A_CIRCUIT, ended, "")
+
+
 def _error(refusals: Mapping[Reason, _Refusal], ended: Ended, room: str) -> TransferError:
     if ended.reason not in refusals:
         return RendezvousMisbehaved(
@@ -97,5 +123,5 @@ def _error(refusals: Mapping[Reason, _Refusal], ended: Ended, room: str) -> Tran
         )
     error, message, hint = refusals[ended.reason]
     if hint is not None:
-        hint = hint.format(seconds=ended.seconds)
+        hint = hint.format(seconds=ended.seconds, hours=ceil(ended.seconds / 3600))
     return error(message.format(room=room, seconds=ended.seconds), hint)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from p2pxfer import __version__
@@ -20,6 +21,7 @@ from p2pxfer.errors import (
     PeerGone,
     PeerMisbehaved,
     PeerVanished,
+    RelaySpent,
     RendezvousError,
     RendezvousMisbehaved,
     RoomBurnt,
@@ -42,6 +44,7 @@ from p2pxfer.progress import (
 )
 from p2pxfer.session import lan
 from p2pxfer.session.exchange import Reconnect
+from p2pxfer.session.fallback import RELAY, Fallback
 from p2pxfer.session.interaction import Interaction
 from p2pxfer.session.link import Link, connect
 from p2pxfer.session.network import Network, Sending, write_code
@@ -81,15 +84,17 @@ class Connector:
     ) -> None:
         self._network = network
         self._rendezvous = None if network.lan else network.rendezvous
+        self._client: RendezvousClient | None = None
         self._direct = False  # the rendezvous is on this network, where no proxy leads
         self._host: lan.Host | None = None
         self._progress = progress
-        capabilities = frozenset({VERIFY}) if verify else frozenset()
-        hello = Hello(capabilities=capabilities, agent=f"p2pxfer/{__version__}")
+        capabilities = {VERIFY: verify, RELAY: not network.relay_only}
+        wanted = frozenset(name for name, is_wanted in capabilities.items() if is_wanted)
+        hello = Hello(capabilities=wanted, agent=f"p2pxfer/{__version__}")
         self._pairing = Pairing(hello, progress, interaction)
         self._crowded = False
         self._warmth: asyncio.Task[None] | None = None
-        self._asked: asyncio.Task[tuple[IceServer, ...]] | None = None
+        self._asked: asyncio.Task[_Offer] | None = None
 
     async def offer(self, sending: Sending) -> Link:
         """Be found by a receiver, and connect.
@@ -211,6 +216,8 @@ class Connector:
                     link = await self._connect(room, attempt, held)
                     link.keys = keys  # the attempt's own are for its signals alone
                     return link
+            except RelaySpent:
+                raise
             except AGAIN as error:
                 if time.monotonic() + pause >= deadline:
                     raise PeerGone(
@@ -249,11 +256,12 @@ class Connector:
             self._rendezvous, direct=self._direct, on_state=self._tell_rendezvous
         )
         await held.enter_async_context(client)
+        self._client = client
         self._asked = asyncio.create_task(self._ask(client))
         held.callback(self._asked.cancel)
         return client
 
-    async def _ask(self, client: RendezvousClient) -> tuple[IceServer, ...]:
+    async def _ask(self, client: RendezvousClient) -> _Offer:
         """What the rendezvous offers besides rooms; nothing, if it does not say."""
         from p2pxfer.peer.servers import IceServer  # noqa: PLC0415  # not before a code is shown
 
@@ -263,10 +271,10 @@ class Connector:
             offered = tuple(IceServer.from_config(entry) for entry in config.ice_servers)
         except (RendezvousError, UsageError) as error:
             self._progress.emit(Note(f"no ICE servers from the rendezvous: {error}", detail=True))
-            return own
+            return _Offer(own, relays=False)
         if config.motd:
             self._progress.emit(Note(f"the rendezvous says: {config.motd}"))
-        return own + offered
+        return _Offer(own + offered, relays=config.relay_bytes > 0)
 
     def _tell_rendezvous(self, state: RoomState) -> None:
         if state == "crowded":
@@ -345,21 +353,39 @@ class Connector:
         self.warm()
         assert self._warmth is not None
         assert self._asked is not None
-        servers, _ = await asyncio.gather(self._asked, self._warmth)
+        offer, _ = await asyncio.gather(self._asked, self._warmth)
         try:
             return await connect(
                 room,
                 keys,
-                servers=servers,
+                servers=offer.servers,
                 relay_only=self._network.relay_only,
                 restraint=self._network.restraint,
                 timeout=self._network.timeout,
                 pake=self._pairing.took,
+                fallback=self._fallback(keys, offered=offer.relays),
                 progress=self._progress,
                 held=held,
             )
         except RoomBurnt as error:
             raise WrongCode("the other side found the code to be wrong") from error
+
+    def _fallback(self, keys: SessionKeys, *, offered: bool) -> Fallback | None:
+        """The rendezvous as a relay, where it offers that and both sides would have it."""
+        willing = RELAY in keys.peer.capabilities and not self._network.relay_only
+        decides = keys.role is Role.A  # the other one only follows: it need not know the offer
+        if not willing or (decides and not offered):
+            return None
+        assert self._client is not None
+        return Fallback(self._client, keys, self._network.restraint, offered=offered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What is there to connect by: STUN and TURN servers, and whether the rendezvous relays."""
+
+    servers: tuple[IceServer, ...]
+    relays: bool
 
 
 def _load_peer() -> None:

@@ -178,7 +178,7 @@ class Exchange:
 
     def _listen(self, link: Link) -> None:
         channel = link.channel
-        channel.on_closed(lambda: self._cut_off(channel, PeerGone(CLOSED)))
+        channel.on_closed(lambda: self._closed(channel))
         unheard, self.unheard = self.unheard, []
         for message in unheard:
             self._take(channel, message)
@@ -300,8 +300,8 @@ class Exchange:
             while self._carries(channel) and (message := self._next_message()) is not None:
                 try:
                     await channel.send(message)
-                except TransferError as error:
-                    self._cut_off(channel, error)
+                except TransferError:
+                    self._closed(channel)
                     break
                 if len(message) > SIGN:
                     self._machine.liveness.moved(time.monotonic())
@@ -362,6 +362,12 @@ class Exchange:
             self.fail(error)
         self._tell(idle=False)
         self._wake.set()
+
+    def _closed(self, channel: Channel) -> None:
+        """``channel`` has closed: another one is no help where somebody broke its rules."""
+        if channel.error is not None and channel is self.link.channel:
+            self.fail(channel.error)
+        self._cut_off(channel, PeerGone(CLOSED))
 
     def _cut_off(self, channel: Channel, error: TransferError) -> None:
         """``channel`` carries nothing any more."""

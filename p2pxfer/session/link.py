@@ -1,18 +1,27 @@
 """A link: from a room with keyed mail to an open channel, and what is held open with it.
 
-Signalling bodies of the peer connection are sealed into the room's mail here, and opened. How the
-two sides came to share keys is not known, and neither is what will cross the channel.
+Signalling bodies of the peer connection are sealed into the room's mail here, and opened; and here
+it is chosen between that connection and, where it finds no path, the rendezvous itself. How the two
+sides came to share keys is not known, and neither is what will cross the channel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
 
-from p2pxfer.errors import IntegrityError, PeerVanished, RendezvousMisbehaved
+from p2pxfer.errors import (
+    ConnectionFailed,
+    IntegrityError,
+    PeerVanished,
+    RendezvousMisbehaved,
+)
 from p2pxfer.pairing.keys import Opener, Role, Sealer, SessionKeys
-from p2pxfer.progress import Connected, ConnectTimes, Note, Progress
+from p2pxfer.progress import Connected, ConnectTimes, Note, Progress, Via
+from p2pxfer.session.fallback import INVITATION, Fallback
 from p2pxfer.session.pair import within
 
 if TYPE_CHECKING:
@@ -20,11 +29,20 @@ if TYPE_CHECKING:
     from p2pxfer.peer.connection import PeerConnection
     from p2pxfer.peer.restraint import Restraint
     from p2pxfer.peer.servers import IceServer
+    from p2pxfer.rendezvous.circuit import Circuit
     from p2pxfer.rendezvous.client import Room
 
 MAIL_GRACE: Final = 2.0  # seconds that a channel may still take to open without mail
 FIRST_WORD: Final = 30.0  # seconds until the first signal of a peer that is still there
+INVITED: Final = 20.0  # seconds to be invited elsewhere once this side finds no path
 SIGNALS: Final = "signals"  # label of the keys that seal offer, answer and candidates
+
+
+class Carrier(Protocol):
+    """What a channel is open over."""
+
+    async def close(self) -> None:
+        """Close it on both ends."""
 
 
 class Link:
@@ -40,14 +58,16 @@ class Link:
         channel: Channel,
         keys: SessionKeys,
         *,
-        connection: PeerConnection,
+        carrier: Carrier,
         room: Room,
         mail: list[asyncio.Task[None]],
         held: contextlib.AsyncExitStack,
+        carried: bool = False,
     ) -> None:
         self.channel = channel
         self.keys = keys
-        self._connection = connection
+        self._carrier = carrier
+        self._carried = carried  # by the rendezvous, whose client is among what is held
         self._room = room
         self._mail = mail
         self._held = held
@@ -62,12 +82,14 @@ class Link:
         """Close the channel, which the other side learns, and leave the room."""
         self.settled()
         assert self._leaving is not None
-        await asyncio.gather(self._connection.close(), self._leaving)
+        await asyncio.gather(self._carrier.close(), self._leaving)
+        await self._held.aclose()
 
     async def _leave(self) -> None:
         await _end(self._mail)
         await self._room.close()
-        await self._held.aclose()
+        if not self._carried:
+            await self._held.aclose()
 
 
 async def connect(
@@ -79,6 +101,7 @@ async def connect(
     restraint: Restraint | None = None,
     timeout: float,  # noqa: ASYNC109  # the connection explains what it tried meanwhile
     pake: float = 0.0,
+    fallback: Fallback | None = None,
     progress: Progress,
     held: contextlib.AsyncExitStack,
 ) -> Link:
@@ -92,6 +115,7 @@ async def connect(
         restraint: how what is sent, either way, is held back.
         timeout: seconds to find a path.
         pake: seconds that agreeing on the keys took.
+        fallback: the way to take where no path is found; its client is among what is held.
         progress: told of states and the path found.
         held: closed when the link is settled or closed; taken over only on success.
 
@@ -111,10 +135,17 @@ async def connect(
     )
     mail = [
         asyncio.create_task(_post(room, keys.sealer(SIGNALS), outgoing)),
-        asyncio.create_task(_fetch(room, keys.opener(SIGNALS), connection)),
+        asyncio.create_task(_fetch(room, keys.opener(SIGNALS), connection, fallback)),
     ]
+    began = time.perf_counter()
+    circuit: Circuit | None = None
     try:
-        channel = await _open(connection, timeout, mail)
+        channel = await _open(connection, timeout, mail, fallback)
+        if channel is None:
+            assert fallback is not None
+            progress.emit(Note("no path works: going through the rendezvous", detail=True))
+            fallback.invite(outgoing.put_nowait)
+            _, circuit = await asyncio.gather(connection.close(), _circuit(fallback, mail))
     except BaseException:
         await _end(mail)
         await connection.close()
@@ -122,30 +153,82 @@ async def connect(
         raise
     path = connection.path()
     took = ConnectTimes(rendezvous=room.entry, pake=pake, **path.took)
-    progress.emit(Connected(path.kind, path.local, path.remote, path.rtt_ms, took))
-    return Link(channel, keys, connection=connection, room=room, mail=mail, held=held.pop_all())
+    if circuit is None:
+        assert channel is not None
+        via: Via | None = "turn" if path.kind == "relay" else None
+        progress.emit(Connected(path.kind, path.local, path.remote, path.rtt_ms, took, via))
+        return Link(channel, keys, carrier=connection, room=room, mail=mail, held=held.pop_all())
+    rest = max(0.0, time.perf_counter() - began - sum(path.took.values()))
+    took = replace(took, checks=took.checks + rest)
+    progress.emit(Connected("relay", *circuit.ends, circuit.rtt_ms, took, "rendezvous"))
+    return Link(
+        circuit, keys, carrier=circuit, room=room, mail=mail, held=held.pop_all(), carried=True
+    )
 
 
 async def _open(
     connection: PeerConnection,
     timeout: float,  # noqa: ASYNC109  # as `connect`
     mail: list[asyncio.Task[None]],
-) -> Channel:
-    """Wait for the channel, unless the mail that it depends on fails first."""
+    fallback: Fallback | None,
+) -> Channel | None:
+    """Wait for the channel, unless the mail that it depends on fails first.
+
+    Returns:
+        The channel; None where there is no path, and the fallback is to be taken.
+    """
     await connection.start()
     opening = asyncio.create_task(connection.open(timeout))
+    elsewhere = asyncio.create_task(_elsewhere(connection, fallback))
+    first = asyncio.FIRST_COMPLETED
     try:
-        done, _ = await asyncio.wait({opening, *mail}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({opening, elsewhere, *mail}, return_when=first)
+        if elsewhere in done and opening not in done:
+            return None
         if opening not in done:
             await asyncio.wait({opening}, timeout=MAIL_GRACE)
             failed = next(task for task in mail if task in done)
             if not opening.done():
                 await failed
+        try:
+            return await opening
+        except ConnectionFailed:
+            if fallback is None or not fallback.offered or connection.has_path:
+                raise
+            if not fallback.decides:
+                await asyncio.wait({elsewhere, *mail}, timeout=INVITED, return_when=first)
+                if not elsewhere.done():
+                    raise
+            return None
+    finally:
+        for task in (opening, elsewhere):
+            task.cancel()
+        await asyncio.gather(opening, elsewhere, return_exceptions=True)
+
+
+async def _elsewhere(connection: PeerConnection, fallback: Fallback | None) -> None:
+    """Wait until there is no path, and the fallback is to be taken."""
+    if fallback is not None and not fallback.decides:
+        await fallback.invited()
+        return
+    if fallback is not None:
+        await connection.exhausted()
+        if not connection.has_path:
+            return
+    await asyncio.Event().wait()  # there is nowhere else
+
+
+async def _circuit(fallback: Fallback, mail: list[asyncio.Task[None]]) -> Circuit:
+    """Meet through the rendezvous, unless the mail fails first."""
+    opening = asyncio.create_task(fallback.open())
+    try:
+        await asyncio.wait({opening, *mail}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            await next(task for task in mail if task.done())
         return await opening
     finally:
-        if not opening.done():
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
 
 
 async def _post(room: Room, sealer: Sealer, outgoing: asyncio.Queue[bytes]) -> None:
@@ -153,7 +236,9 @@ async def _post(room: Room, sealer: Sealer, outgoing: asyncio.Queue[bytes]) -> N
         await room.send(sealer.seal(await outgoing.get()))
 
 
-async def _fetch(room: Room, opener: Opener, connection: PeerConnection) -> None:
+async def _fetch(
+    room: Room, opener: Opener, connection: PeerConnection, fallback: Fallback | None
+) -> None:
     gone = PeerVanished("the other side left before a connection could be tried")
     sealed = await within(FIRST_WORD, room.receive(), gone)
     while True:
@@ -161,7 +246,10 @@ async def _fetch(room: Room, opener: Opener, connection: PeerConnection) -> None
             body = opener.open(sealed)
         except IntegrityError as error:
             raise RendezvousMisbehaved(error.message) from error
-        await connection.receive(body)
+        if fallback is not None and body.startswith(INVITATION):
+            fallback.hear(body)
+        else:
+            await connection.receive(body)
         sealed = await room.receive()
 
 

@@ -198,6 +198,17 @@ def test_verbose_shows_what_connecting_took(written):
         assert ("\nConnected in 0.00 s: rendezvous 0 ms, PAKE 0 ms," in shown.text()) == verbose
 
 
+def test_people_are_told_that_the_rendezvous_carries_the_bytes(written):
+    """It is the last resort, and slow; and nobody need fear for what is sent."""
+    shown = written(Lines)
+    shown.renderer.emit(
+        Connected("relay", "192.0.2.1:1", "192.0.2.9:443", 30.0, via="rendezvous"),
+    )
+    text = " ".join(shown.text().split())
+    assert text.startswith("Connected through the rendezvous 192.0.2.1:1")
+    assert "carries the bytes, which it can't read. This is the slow way." in text
+
+
 @pytest.mark.parametrize("fault", list(Fault))
 def test_every_error_says_in_whose_hands_it_is(written, fault):
     """What happened, whose hands, what to do."""
@@ -305,7 +316,9 @@ def test_every_event_is_a_line_of_json(written):
         CodeReady("7-orbit-lamp", "https://x/#7-orbit-lamp", 60.0),
         Waiting("peer"),
         CodeBurnt("7-orbit-lamp", 2),
-        Connected("relay", "192.0.2.1:1", "[2001:db8::1]:2", None, ConnectTimes(pake=0.0123)),
+        Connected(
+            "relay", "192.0.2.1:1", "[2001:db8::1]:2", None, ConnectTimes(pake=0.0123), "turn"
+        ),
         Offered(3, 10, complete=True),
         FileStarted("ü".encode(), 10),
         FileFinished("ü".encode(), 10, b"\x01" * 32),
@@ -343,6 +356,7 @@ def test_every_event_is_a_line_of_json(written):
     assert connected == {
         "event": "connected",
         "path": "relay",
+        "via": "turn",
         "local": "192.0.2.1:1",
         "remote": "[2001:db8::1]:2",
         "rtt_ms": None,

@@ -80,6 +80,14 @@ class Host(Machine):
             self._place.nft(f"add chain inet deaf {hook} {{ type filter hook {hook} priority 0; }}")
             self._place.nft(f"add rule inet deaf {hook} udp dport 5353 drop")
 
+    def block_udp(self) -> None:
+        """Let no UDP in or out, as strict firewalls do."""
+        self._place.nft("add table inet strict")
+        for hook in ("input", "output"):
+            chain = f"strict {hook}"
+            self._place.nft(f"add chain inet {chain} {{ type filter hook {hook} priority 0; }}")
+            self._place.nft(f"add rule inet {chain} meta l4proto udp drop")
+
     def received(self, name: str) -> bytes:
         """What arrived as ``name``."""
         return (self.there / name).read_bytes()

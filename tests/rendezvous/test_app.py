@@ -49,7 +49,8 @@ async def test_it_is_healthy_and_says_what_it_offers(serve, http):
     async with http.get(f"http://127.0.0.1:{server.port}/healthz") as response:
         assert (response.status, await response.text()) == (200, "ok\n")
     async with http.get(f"http://127.0.0.1:{server.port}/v1/config") as response:
-        assert await response.json() == {"version": 1, "ice_servers": ice, "motd": "welcome"}
+        told = {"version": 1, "ice_servers": ice, "motd": "welcome", "relay_bytes": 0}
+        assert await response.json() == told
 
 
 @pytest.mark.parametrize(

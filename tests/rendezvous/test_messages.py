@@ -28,6 +28,12 @@ VECTORS = [
     (wire.Taken(3), "83 00000003"),
     (wire.Crowded(1), "84 00000001"),
     (wire.Ended(wire.Reason.LIMITED, 30), "85 09 0000001e"),
+    (wire.Connect(NAME), f"08 01 {NAME.hex()}"),
+    (wire.Forward(b"hi"), "09 6869"),
+    (wire.Took(1000), "0a 000003e8"),
+    (wire.Connected(), "86"),
+    (wire.Frame(b"hi"), "87 6869"),
+    (wire.Credit(1000), "88 000003e8"),
 ]
 
 
@@ -81,6 +87,12 @@ def test_a_changed_byte_or_length_is_refused_or_another_message(data, draw):
         wire.Send(1, b""),
         wire.Mail(1, bytes(wire.MAX_BODY + 1)),
         wire.Acknowledge(-1),
+        wire.Connect(NAME[1:]),
+        wire.Connect(NAME, version=2),
+        wire.Forward(b""),
+        wire.Frame(bytes(wire.MAX_FRAME + 1)),
+        wire.Took(0),
+        wire.Credit(wire.CIRCUIT_WINDOW + 1),
     ],
     ids=repr,
 )
@@ -114,7 +126,10 @@ def test_secrets_stay_out_of_reprs():
 
 def test_messages_do_not_import_aiohttp():
     """Commands that never connect stay fast."""
-    names = "messages, mailbox, address, config, refusals, server.rooms, server.limits"
+    names = (
+        "messages, mailbox, flow, address, config, refusals, server.rooms, server.limits, "
+        "server.circuits"
+    )
     script = "import sys\n" + "".join(
         f"import p2pxfer.rendezvous.{name}\n" for name in names.split(", ")
     )

@@ -10,7 +10,7 @@ import pytest
 from p2pxfer.rendezvous import client, config, room
 from p2pxfer.rendezvous import lan as mdns
 from p2pxfer.rendezvous import messages as wire
-from p2pxfer.rendezvous.server import app, rooms
+from p2pxfer.rendezvous.server import app, carrier, circuits, rooms
 from p2pxfer.rendezvous.server.limits import Limits
 from p2pxfer.rendezvous.server.rooms import ENDINGS, TRANSITIONS, Input, State
 from p2pxfer.session import lan
@@ -31,6 +31,12 @@ EVERY_MESSAGE = [
     wire.Taken(3),
     wire.Crowded(1),
     wire.Ended(wire.Reason.LIMITED, 30),
+    wire.Connect(NAME),
+    wire.Forward(b"hi"),
+    wire.Took(1000),
+    wire.Connected(),
+    wire.Frame(b"hi"),
+    wire.Credit(1000),
 ]
 
 
@@ -123,6 +129,12 @@ def test_the_numbers_are_those_of_the_code(text):
         f"rooms in all | {limits.rooms:,} |",
         f"mail kept in all | {limits.stored // 2**20} MiB |",
         f"messages over one connection | {limits.messages:,} |",
+        f"ends of circuits of one address | {limits.ends} |",
+        f"ends of circuits in all | {limits.total_ends} |",
+        f"at most {wire.CIRCUIT_WINDOW:,} bytes of frames",
+        f"its bytes and {wire.FRAME_OVERHEAD} more",
+        f"waits {circuits.ALONE:g} seconds for the other",
+        f"within {carrier.STUCK:g} seconds",
     ):
         assert said in text
 

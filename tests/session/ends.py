@@ -48,6 +48,7 @@ class MemoryChannel:
 
     def __init__(self, max_message: int = 64 * 1024) -> None:
         self.max_message = max_message
+        self.error = None
         self.other: MemoryChannel = self
         self.closed = asyncio.Event()
         self.most_buffered = 0

@@ -17,6 +17,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,9 +26,10 @@ from aiohttp import WSCloseCode, web
 from p2pxfer.rendezvous.config import IceServer, ServerConfig
 from p2pxfer.rendezvous.messages import MAX_LIFETIME, MAX_MESSAGE
 from p2pxfer.rendezvous.server import nameplates
+from p2pxfer.rendezvous.server.circuits import Switchboard
 from p2pxfer.rendezvous.server.connection import Connection, Desk
 from p2pxfer.rendezvous.server.door import Door
-from p2pxfer.rendezvous.server.limits import Limits, Tally, network
+from p2pxfer.rendezvous.server.limits import Carriage, Limits, Tally, network
 from p2pxfer.rendezvous.server.store import MemoryStore, Store
 from p2pxfer.rendezvous.server.turn import TurnSecret
 
@@ -125,7 +127,7 @@ class Rendezvous:
         self._door.talking.add(request.protocol)
         try:
             await socket.prepare(request)
-            await Connection(self._desk, socket, address).serve()
+            await Connection(self._desk, socket, address, partial(_abort, request)).serve()
         finally:
             self._door.talking.discard(request.protocol)
             self._sockets.discard(socket)
@@ -158,6 +160,12 @@ class Rendezvous:
             return False
         same_scheme = self._trust_proxy or origin.scheme == request.scheme
         return same_scheme and same_port and origin.hostname == host.hostname is not None
+
+
+def _abort(request: web.Request) -> None:
+    """Drop the connection of ``request`` now."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 @web.middleware
@@ -216,6 +224,7 @@ async def start(
     lifetime: float = DEFAULT_LIFETIME,
     max_lifetime: float = MAX_CODE_LIFETIME,
     limits: Limits | None = None,
+    carriage: Carriage | None = None,
     store: Store | None = None,
     listener: socket.socket | None = None,
     tiers: nameplates.Tiers = nameplates.PUBLIC,
@@ -236,6 +245,7 @@ async def start(
             another time, up to ``max_lifetime``.
         max_lifetime: see ``lifetime``.
         limits: for one address and in all.
+        carriage: how much is carried for sides that find no path; nothing by default.
         store: where rooms are kept, in memory by default; closed with the server.
         listener: a bound socket to listen on instead of ``host`` and ``port``.
         tiers: the nameplates that are drawn.
@@ -247,15 +257,19 @@ async def start(
     """
     store = store or MemoryStore()
     max_lifetime = min(max_lifetime, MAX_LIFETIME)
+    limits, carriage = limits or Limits(), carriage or Carriage()
     desk = Desk(
         store,
-        limits or Limits(),
+        limits,
         min(lifetime, max_lifetime),
         max_lifetime,
         time.monotonic,
+        Switchboard(limits, carriage),
         tiers,
     )
-    config = ServerConfig(ice_servers=tuple(ice_servers), motd=motd)
+    config = ServerConfig(
+        ice_servers=tuple(ice_servers), motd=motd, relay_bytes=min(carriage.each, carriage.total)
+    )
     rendezvous = Rendezvous(desk, config, turn=turn, trust_proxy=trust_proxy, heartbeat=heartbeat)
     runner = web.AppRunner(
         rendezvous.application(), access_log=None, logger=_SILENT, shutdown_timeout=_CLOSE

@@ -23,6 +23,7 @@ from p2pxfer.rendezvous.messages import (
     Burn,
     ClientMessage,
     Close,
+    Connect,
     Ended,
     FirstMessage,
     Join,
@@ -35,6 +36,8 @@ from p2pxfer.rendezvous.messages import (
     encode,
 )
 from p2pxfer.rendezvous.server import nameplates
+from p2pxfer.rendezvous.server.carrier import Carrier
+from p2pxfer.rendezvous.server.circuits import Switchboard
 from p2pxfer.rendezvous.server.limits import Budget, Limits
 from p2pxfer.rendezvous.server.rooms import Refused, Room, RoomKey, Seat, View, create
 from p2pxfer.rendezvous.server.store import Store
@@ -54,6 +57,7 @@ class Desk:
         lifetime: seconds that a room waits for its second side if the client does not say.
         max_lifetime: and at most.
         now: the clock, in seconds.
+        switchboard: where the circuits are.
         tiers: the nameplates that are drawn.
     """
 
@@ -62,6 +66,7 @@ class Desk:
     lifetime: float
     max_lifetime: float
     now: Callable[[], float]
+    switchboard: Switchboard
     tiers: nameplates.Tiers = nameplates.PUBLIC
     allocations: Budget = field(init=False)
     failed_joins: Budget = field(init=False)
@@ -162,12 +167,26 @@ class Desk:
 
 
 class Connection:
-    """A WebSocket from its first message to its last."""
+    """A WebSocket from its first message to its last.
 
-    def __init__(self, desk: Desk, socket: web.WebSocketResponse, address: str) -> None:
+    Args:
+        desk: what all share.
+        socket: to the client.
+        address: of the client, as it counts.
+        abort: drops the connection, whatever waits to be written.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        socket: web.WebSocketResponse,
+        address: str,
+        abort: Callable[[], None],
+    ) -> None:
         self._desk = desk
         self._socket = socket
         self._address = address
+        self._abort = abort
         self._changed = asyncio.Event()
         self._key: RoomKey = 0
         self._burns = False  # this side burnt the room: its address is not to blame
@@ -176,6 +195,9 @@ class Connection:
         """Speak until either end is done."""
         try:
             message = await self._first()
+            if isinstance(message, Connect):
+                await self._carry(message)
+                return
             self._key, seat = await self._desk.admit(message, self._address)
         except Refused as refused:
             _LOG.debug("refused: %s", refused)
@@ -194,12 +216,18 @@ class Connection:
             unwatch()
             await self._update(lambda room: room.leave(seat, self._desk.now()))
 
-    async def _first(self) -> FirstMessage:
+    async def _first(self) -> FirstMessage | Connect:
         async with asyncio.timeout(self._desk.limits.first_message):
             message = await self._next()
-        if isinstance(message, Allocate | Join | Open):
+        if isinstance(message, Allocate | Join | Open | Connect):
             return message
         raise Refused(Reason.MALFORMED)
+
+    async def _carry(self, message: Connect) -> None:
+        carrier = Carrier(
+            self._desk.switchboard, self._socket, self._next, self._abort, self._desk.now
+        )
+        await carrier.serve(message, self._address)
 
     async def _converse(self, seat: Seat) -> None:
         room = await self._desk.store.get(self._key)

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Network, ip_address
-from math import ceil
+from math import ceil, inf
 from typing import Final
 
-_ADDRESSES: Final = 65_536  # remembered by a `Budget`; the longest unseen is forgotten first
+DAY: Final = 24 * 3600.0  # seconds
+LEAST_SHARE: Final = 1 / 8  # of a volume, that must be left for a circuit to begin
+_ADDRESSES: Final = (
+    65_536  # remembered by each kind of count; the longest unseen is forgotten first
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Limits:
         stored: bytes of mail kept in all rooms together.
         messages: what one WebSocket may send in all.
         first_message: seconds until a WebSocket must have said what it wants.
+        ends: ends of circuits that one address holds at a time.
+        total_ends: ends of circuits at a time.
     """
 
     allocations: Rate = Rate(60, 5)
@@ -48,6 +54,23 @@ class Limits:
     stored: int = 256 * 1024 * 1024
     messages: int = 16_384
     first_message: float = 10
+    ends: int = 16
+    total_ends: int = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carriage:
+    """How much the circuits of one rendezvous carry: nothing, unless its operator says so.
+
+    Attributes:
+        each: bytes in a `DAY` for one address.
+        total: bytes in a `DAY` for all.
+        rate: bytes a second for all.
+    """
+
+    each: int = 0
+    total: int = 0
+    rate: float = inf
 
 
 class Budget:
@@ -70,6 +93,61 @@ class Budget:
         self._free_at[address] = min(most, free_at)
         if len(self._free_at) > _ADDRESSES:
             self._free_at.popitem(last=False)
+
+
+class Volume:
+    """Bytes carried: a bucket that drains within a `DAY`, for each address and one for all."""
+
+    def __init__(self, each: int, total: int) -> None:
+        self._each = each
+        self._total = total
+        self._free_at: OrderedDict[str, float] = OrderedDict()  # when the bucket is empty again
+        self._all_free_at = 0.0
+
+    def wait(self, address: str, now: float) -> int:
+        """Whole seconds until ``address`` may begin, with `LEAST_SHARE` at hand; 0 for now."""
+        free_at = max(self._free_at.get(address, now), self._all_free_at, now)
+        if not (self._each and self._total):
+            return ceil(DAY)
+        return max(0, ceil(free_at - now - DAY * (1 - LEAST_SHARE)))
+
+    def spend(self, addresses: frozenset[str], size: int, now: float) -> bool:
+        """Count ``size`` bytes for each address; False if that is too much for a bucket.
+
+        What is left in one that can't take them is lost, so that `wait` says when to come again.
+        """
+        if not (self._each and self._total):
+            return False
+        full = now + DAY
+        all_free_at = max(self._all_free_at, now) + size / self._total * DAY
+        after = {
+            address: max(self._free_at.get(address, now), now) + size / self._each * DAY
+            for address in addresses
+        }
+        fits = max(all_free_at, *after.values()) <= full
+        if fits or all_free_at > full:
+            self._all_free_at = min(all_free_at, full)
+        for address, free_at in after.items():
+            if fits or free_at > full:
+                self._free_at[address] = min(free_at, full)
+                self._free_at.move_to_end(address)
+        while len(self._free_at) > _ADDRESSES:
+            self._free_at.popitem(last=False)
+        return fits
+
+
+class Pace:
+    """A rate that all share: each takes its turn, in the order in which they came."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._next = 0.0
+
+    def turn(self, size: int, now: float) -> float:
+        """When ``size`` bytes may go that come ``now``."""
+        turn = max(self._next, now)
+        self._next = turn + size / self._rate
+        return turn
 
 
 @dataclass(slots=True)
