@@ -28,7 +28,7 @@ def no_path(
     if "relay" in here:
         hint = "the TURN server may not reach the other side: try another one with --ice-server"
     elif outcomes:
-        hint = "check the servers given with --ice-server, their usernames and passwords"
+        hint = "check the servers given with --ice-server: usernames, passwords, certificates"
     return ConnectionFailed(f"no path to the other side {how} ({'; '.join(parts)})", hint)
 
 

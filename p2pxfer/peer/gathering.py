@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 
@@ -99,14 +100,8 @@ async def ask_turn(
     try:
         async with asyncio.timeout(TURN_TIMEOUT):
             protocol = await _allocate(endpoint, connection)
-    except (TimeoutError, stun.TransactionTimeout):
-        return f"{endpoint} did not answer"
-    except stun.TransactionFailed as error:
-        if error.response.error_code in _REFUSED:
-            return f"{endpoint} refused the username or password"
-        return f"{endpoint} refused: {error}"
-    except (OSError, ValueError, KeyError) as error:
-        return f"{endpoint} failed: {error or type(error).__name__}"
+    except (stun.TransactionError, OSError, ValueError, KeyError) as error:
+        return f"{endpoint} {_problem(error)}"
     host, port = protocol.transport.get_extra_info("sockname")
     related = protocol.transport.get_extra_info("related_address")
     if hide:  # RFC 8839 section 5.1 gives what stands for nothing
@@ -125,6 +120,24 @@ async def ask_turn(
         related_port=related[1],
     )
     return protocol
+
+
+def _problem(error: Exception) -> str:
+    """What a TURN server did instead of giving an address, to follow its name."""
+    match error:
+        case TimeoutError() | stun.TransactionTimeout():
+            return "did not answer"
+        case stun.TransactionFailed() if error.response.error_code in _REFUSED:
+            return "refused the username or password"
+        case stun.TransactionFailed():
+            return f"refused: {error}"
+        case ssl.SSLCertVerificationError():
+            return f"has a certificate that is not trusted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"speaks no TLS: {error.reason or error}"
+        case _:
+            reason = getattr(error, "strerror", None) or error or type(error).__name__
+            return f"failed: {reason}"
 
 
 async def _allocate(endpoint: Endpoint, connection: ice.Connection) -> ice.StunProtocol:

@@ -18,6 +18,7 @@ import ifaddr
 from aioice import ice, stun, turn
 
 from p2pxfer.peer import gathering
+from p2pxfer.peer.headstart import HeadStart
 from p2pxfer.peer.servers import Endpoint
 from p2pxfer.peer.signals import Candidate
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "::1")  # exactly what aioice leaves out
 MAX_HOSTS = 32  # addresses of this machine that are used
 MAX_ENDPOINTS = 8  # servers that are asked
-RELAY_HEAD_START = 1.0  # seconds that direct pairs get before relayed ones are tried
 
 _CONNECTION_NAMES = (
     "_check_list_done",
@@ -119,13 +119,14 @@ class Agent:
         self._relays: list[ice.StunProtocol] = []
         self._relay_found = asyncio.Event()
         self._gathered = asyncio.Event()
-        self._release = asyncio.Event()
+        self._relays_there: set[tuple[str, int]] = set()
+        self._head_start = HeadStart()
         self._checks_over = asyncio.Event()
         self._checks_over.set()
         self._told: set[tuple[str, int]] = set()
         self._acknowledging: list[asyncio.Event] = []
         if relay_only:
-            self._release.set()
+            self._head_start.over.set()
         self._check_pairs = self._connection.connect
         self._connection.gather_candidates = self._gather
         self._connection.connect = self._connect
@@ -139,7 +140,14 @@ class Agent:
     @property
     def released(self) -> asyncio.Event:
         """Set once relayed candidates may be tried, direct ones having had their chance."""
-        return self._release
+        return self._head_start.over
+
+    def heard(self, candidate: Candidate) -> None:
+        """The other side has told of one more address."""
+        if candidate.type == "relay":
+            self._relays_there.add((candidate.address, candidate.port))
+        else:
+            self._head_start.extend()
 
     def local_candidates(self) -> list[Candidate]:
         """What is known of this side by now; nothing but relays if nothing else may be told."""
@@ -154,7 +162,8 @@ class Agent:
         pair = self._connection._nominated.get(1)
         if pair is None:
             return None
-        relayed = "relay" in (pair.local_candidate.type, pair.remote_candidate.type)
+        # A relay that was not tried yet may have been first: then its type is peer-reflexive here.
+        relayed = pair.local_candidate.type == "relay" or pair.remote_addr in self._relays_there
         return SelectedPair(_shown(pair.local_addr), _shown(pair.remote_addr), relayed)
 
     async def round_trip(self) -> float | None:
@@ -287,7 +296,7 @@ class Agent:
         self._relay_found.set()
         self._tell(_told(protocol.local_candidate))
         try:
-            await self._release.wait()
+            await self._head_start.over.wait()
         except asyncio.CancelledError:
             protocol.transport.close()  # not needed: the server may give it to somebody else
             raise
@@ -301,6 +310,8 @@ class Agent:
         self.kinds.add(candidate.type)
         if address not in self._told:
             self._told.add(address)
+            if candidate.type != "relay":
+                self._head_start.extend()
             self._on_candidate(candidate)
 
     # Checking and sending
@@ -308,8 +319,7 @@ class Agent:
     async def _connect(self) -> None:
         """What aiortc awaits while pairs are checked."""
         self._checks_over.clear()
-        loop = asyncio.get_running_loop()
-        head_start = loop.call_later(RELAY_HEAD_START, self._release.set)
+        self._head_start.begin()
         try:
             await self._check_pairs()
             self.stop_gathering()
@@ -317,7 +327,7 @@ class Agent:
             if self._connection._closing and consent is not None:
                 consent.cancel()  # aioice starts it even if it was closed meanwhile
         finally:
-            head_start.cancel()
+            self._head_start.stop()
             self._checks_over.set()
 
     def _shorten_sending(self) -> None:

@@ -83,8 +83,10 @@ class RemoteCandidates:
             self.end()
 
     async def _try(self, peer: RTCPeerConnection, candidate: Candidate) -> None:
-        if candidate.type == "relay" and self._agent is not None:
-            await self._agent.released.wait()
+        if self._agent is not None:
+            self._agent.heard(candidate)
+            if candidate.type == "relay":
+                await self._agent.released.wait()
         related = candidate.related or (None, None)
         with contextlib.suppress(OSError, ValueError):  # no multicast here, or all over
             await peer.addIceCandidate(

@@ -221,7 +221,7 @@ async def _turn(turn: Sequence[Endpoint]) -> list[Finding]:
             Verdict.BAD,
             answer,
             "it relays nothing for this machine",
-            "check its address, the username and the password",
+            "check its address, the username and the password, and its certificate",
         )
         for endpoint, answer in zip(turn, answers, strict=True)
     ]

@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aioice.ice
 import pytest
@@ -232,15 +233,22 @@ def in_namespace():
 
 @pytest.fixture
 def turn_server(tmp_path):
-    """Start coturn at an address; user ``alice``, password ``s3cret``, unless it has a secret."""
+    """Start coturn at addresses; user ``alice``, password ``s3cret``, unless it has a secret.
+
+    With a certificate and its key it speaks TLS at port 5349, too.
+    """
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("coturn is not installed")
     running: list[subprocess.Popen] = []
 
-    def start(address: str, secret: str = "") -> subprocess.Popen:
-        command = [program, "-n", "--no-tls", "--no-dtls", "--no-cli", "--log-file", "stdout"]
-        command += ["--realm", "test", "--userdb", str(tmp_path / "db"), "-L", address]
+    def start(
+        *addresses: str, secret: str = "", tls: tuple[Path, Path] | None = None
+    ) -> subprocess.Popen:
+        command = [program, "-n", "--no-dtls", "--no-cli", "--log-file", "stdout"]
+        command += ["--cert", str(tls[0]), "--pkey", str(tls[1])] if tls else ["--no-tls"]
+        command += ["--realm", "test", "--userdb", str(tmp_path / "db")]
+        command += [word for address in addresses for word in ("-L", address)]
         command += ["--pidfile", str(tmp_path / "pid")]
         if secret:
             command += ["--use-auth-secret", "--static-auth-secret", secret]
@@ -250,15 +258,16 @@ def turn_server(tmp_path):
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         running.append(server)
         late = time.monotonic() + PATIENCE
-        while True:  # its log is buffered: only a connection tells that it listens
-            try:
-                socket.create_connection((address, 3478), timeout=1).close()
-            except OSError:
-                assert server.poll() is None
-                assert time.monotonic() < late
-                time.sleep(0.02)
-            else:
-                return server
+        for port in (3478, 5349) if tls else (3478,):
+            while True:  # its log is buffered: only a connection tells that it listens
+                try:
+                    socket.create_connection((addresses[0], port), timeout=1).close()
+                    break
+                except OSError:
+                    assert server.poll() is None
+                    assert time.monotonic() < late
+                    time.sleep(0.02)
+        return server
 
     yield start
     for server in running:

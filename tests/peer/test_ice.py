@@ -11,9 +11,10 @@ import pytest
 from aioice import stun
 
 from p2pxfer.errors import ConnectionFailed
-from p2pxfer.peer import ice
+from p2pxfer.peer import headstart
 from p2pxfer.peer.servers import IceServer
 from p2pxfer.rendezvous.server.turn import LIFETIME, TurnSecret
+from tests.certificates import certificate
 from tests.peer.conftest import PATIENCE
 
 CABLE = ("link add d0 type veth peer name d1", "link set d1 up", "link set d0 up")
@@ -197,7 +198,8 @@ def test_one_side_alone_may_insist_on_the_relay(in_namespace, joined, turn_serve
 
 def test_a_relay_is_told_but_a_direct_path_wins(in_namespace, joined, turn_server, monkeypatch):
     """A relay that answers early is no reason to go through it."""
-    monkeypatch.setattr(ice, "RELAY_HEAD_START", 10.0)
+    monkeypatch.setattr(headstart, "HEAD_START", 10.0)
+    monkeypatch.setattr(headstart, "LONGEST", 30.0)
 
     async def work() -> None:
         turn_server("10.9.0.2")
@@ -246,7 +248,7 @@ def test_credentials_that_a_rendezvous_makes(in_namespace, joined, turn_server):
     """A TURN server that shares its secret takes them, and refuses them once they are old."""
 
     async def work() -> None:
-        turn_server("10.9.0.2", secret := "0123456789abcdef")
+        turn_server("10.9.0.2", secret=(secret := "0123456789abcdef"))
         shared = TurnSecret(("turn:10.9.0.2",), secret)
         fresh = [IceServer.from_config(shared.ice_server(time.time()))]
         async with joined(loopback=False, relay_only=True, ice_servers=fresh) as pair:
@@ -269,6 +271,33 @@ def test_a_wrong_turn_password_is_told(in_namespace, joined, turn_server):
         async with joined(loopback=False, relay_only=True, ice_servers=wrong) as pair:
             with pytest.raises(ConnectionFailed, match="refused the username or password"):
                 await pair.a.open(10 * PATIENCE)
+
+    in_namespace(work, *LAN, "addr add 10.9.0.2/24 dev d0")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "turns:10.9.0.2",
+            "turns:10.9.0.2:5349 has a certificate that is not trusted: self-signed",
+        ),
+        ("turns:10.9.0.2:3478", "turns:10.9.0.2:3478 "),
+        ("turns:10.9.0.2:81", "turns:10.9.0.2:81 failed: Connect call failed"),
+    ],
+)
+def test_what_is_wrong_with_tls_is_told(  # noqa: PLR0917  # fixtures
+    in_namespace, joined, turn_server, tmp_path, url, said
+):
+    """A certificate that nobody vouches for, none at all, nobody there."""
+
+    async def work() -> None:
+        turn_server("10.9.0.2", tls=certificate(tmp_path, "10.9.0.2"))
+        servers = [IceServer((url,), **ALICE)]
+        async with joined(loopback=False, relay_only=True, ice_servers=servers) as pair:
+            with pytest.raises(ConnectionFailed) as error:
+                await pair.a.open(10 * PATIENCE)
+            assert said in error.value.message
 
     in_namespace(work, *LAN, "addr add 10.9.0.2/24 dev d0")
 

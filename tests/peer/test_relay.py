@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from pathlib import Path
 
 import pytest
 
 from p2pxfer.peer import lanes, relay
 from p2pxfer.peer.relay import Relay
 from p2pxfer.peer.servers import IceServer
+from tests.certificates import certificate
 
 CABLE = ("link add d0 type veth peer name d1", "link set d1 up", "link set d0 up")
 LAN = (*CABLE, "addr add 10.9.0.1/24 dev d0", "addr add 10.9.0.2/24 dev d0")
+LAN6 = ("addr add fd00:9::1/64 dev d0 nodad", "addr add fd00:9::2/64 dev d0 nodad")
 ALICE = {"username": "alice", "credential": "s3cret"}
 RECORD = b"\x17\xfe\xfd"
 PEER = ("192.0.2.7", 7)
@@ -32,15 +35,25 @@ def relays(monkeypatch) -> list[Relay]:
     return made
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.fixture
+def tls(tmp_path, monkeypatch) -> tuple[Path, Path]:
+    """A certificate for a TURN server, which this machine trusts."""
+    files = certificate(tmp_path, "10.9.0.2")
+    monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+    return files
+
+
+@pytest.mark.parametrize(
+    "url", ["turn:10.9.0.2", "turn:10.9.0.2?transport=tcp", "turns:10.9.0.2", "turn:[fd00:9::2]"]
+)
 def test_much_crosses_a_relay(  # noqa: PLR0917  # fixtures
-    in_namespace, joined, turn_server, layer, relays, transport
+    in_namespace, joined, turn_server, layer, relays, tls, url
 ):
     """Both ways at once, whole and in order, and an orderly end is noticed over there."""
 
     async def work() -> None:
-        turn_server("10.9.0.2")
-        servers = [IceServer((f"turn:10.9.0.2?transport={transport}",), **ALICE)]
+        turn_server("10.9.0.2", "fd00:9::2", tls=tls)
+        servers = [IceServer((url,), **ALICE)]
         async with joined(ice_servers=servers, relay_only=True, loopback=False) as pair:
             near, far = await pair.open()
             assert pair.a.path().kind == "relay"
@@ -59,7 +72,7 @@ def test_much_crosses_a_relay(  # noqa: PLR0917  # fixtures
             await pair.a.close()
             await over.wait()
 
-    in_namespace(work, *LAN)
+    in_namespace(work, *LAN, *LAN6)
 
 
 class Inner(asyncio.Protocol):
