@@ -24,6 +24,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 MARK = "<!-- scripts/bench writes what follows -->"
 SECTIONS = {
     "channel": ("A bare channel", sections.channel),
+    "disk": ("From disk to disk", sections.disk),
     "files": ("One large file", sections.files),
     "many": ("Many small files", sections.many),
     "links": ("Links with delay and loss", sections.links),
@@ -33,6 +34,9 @@ SECTIONS = {
     "start": ("Start-up", waiting.start_up),
     "memory": ("Memory", waiting.memory),
 }
+
+
+ALONE = {"start", "memory"}  # these need nobody else's tools
 
 
 def machine() -> str:
@@ -60,8 +64,10 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"there is no section {', '.join(sorted(unknown))}")
-    peers.install()
-    for name in options.sections or SECTIONS:
+    names = options.sections or list(SECTIONS)
+    if not ALONE.issuperset(names):
+        peers.install()
+    for name in names:
         title, work = SECTIONS[name]
         print(f"{title} …", flush=True)
         with tempfile.TemporaryDirectory(prefix="p2pxfer-bench-") as folder:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 import textwrap
 from pathlib import Path
@@ -96,6 +95,8 @@ async def _examine(patient: Patient, listing: Screen, *, json: bool) -> int:
 
 
 def _line(finding: Finding) -> str:
+    import json
+
     fields = {
         "subject": finding.subject,
         "verdict": finding.verdict.value,
@@ -103,7 +104,7 @@ def _line(finding: Finding) -> str:
         "meaning": finding.meaning,
         "advice": finding.advice,
     }
-    return jsonlib.dumps(fields) + "\n"
+    return json.dumps(fields) + "\n"
 
 
 def _text(finding: Finding, listing: Screen) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from p2pxfer.files.escaping import escaped
-from p2pxfer.progress import ConnectTimes
+
+if TYPE_CHECKING:
+    from p2pxfer.progress import ConnectTimes
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 THOUSAND = 1000

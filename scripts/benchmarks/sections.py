@@ -99,6 +99,26 @@ def _tools(
     return tools
 
 
+def disk(rounds: int, work: Path) -> Lines:
+    """Whole commands from disk to disk, against what a bare channel of stock aiortc carries."""
+    source = write_random(work / "some", 300 * 10**6)
+    with lab.loopback(ETHERNET) as place:
+        (tool,) = _tools(place, work, [P2pxfer], "-disk")
+        bare = "aiortc, bare channel"
+        try:
+            found = interleaved(rounds, {
+                bare: lambda: channels.transfer(place, "aiortc", "aiortc", 100 * 10**6),
+                "p2pxfer": _moving(tool, source, work / "target"),
+            })  # fmt: skip
+        finally:
+            tool.close()
+    return [
+        "300 MB from disk to disk, whole commands, beside 100 MB over a bare channel of stock",
+        "aiortc with uvloop; on loopback, 1,500 bytes a packet.",
+        "", *rate_rows(found), *RATIOS, versus(found, "p2pxfer", bare, "0.9"),
+    ]  # fmt: skip
+
+
 def files(rounds: int, work: Path) -> Lines:
     """One large file, whole commands, on loopback."""
     source = write_random(work / "large", 1 << 30)

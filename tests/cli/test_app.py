@@ -14,8 +14,10 @@ import pytest
 from p2pxfer import __version__
 from p2pxfer.errors import ExitCode
 
-HELP_BUDGET = 0.15  # seconds of a processor, whatever else the machine does
+HELP_BUDGET = 0.15  # seconds of a processor, or
+HELP_SHARE = 2.0  # times what loading Typer alone takes, on a slower machine or a busy one
 HEAVY = {"asyncio", "aiohttp", "aiortc", "cryptography", "mnemonic", "rich", "tqdm", "spake2"}
+HEAVY |= {"json", "p2pxfer.progress"}  # dozens of dataclasses
 
 
 def p2pxfer(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -51,18 +53,16 @@ def test_help_tells_where_the_configuration_is(tmp_path):
 
 def test_help_answers_at_once():
     """Nothing that pairs, connects or draws is loaded for it."""
-    spent = []
-    for _ in range(5):
+
+    def spent(*words: str) -> float:
         before = os.times()
-        p2pxfer("--help")
+        subprocess.run([sys.executable, *words], capture_output=True, check=True)
         after = os.times()
-        spent.append(
-            after.children_user
-            + after.children_system
-            - before.children_user
-            - before.children_system
-        )
-    assert min(spent) < HELP_BUDGET
+        return sum(after[2:4]) - sum(before[2:4])  # of children, in the program and the system
+
+    tries = [(spent("-c", "import typer"), spent("-m", "p2pxfer", "--help")) for _ in range(5)]
+    typer, shown = (min(column) for column in zip(*tries, strict=True))
+    assert shown < max(HELP_BUDGET, HELP_SHARE * typer), tries
     script = (
         "import sys\ntry:\n import p2pxfer.cli.app as a\n a.app(['--help'])\n"
         "except SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
