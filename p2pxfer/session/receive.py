@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from p2pxfer.errors import PeerGone, StreamLost
+from p2pxfer.errors import PeerGone, RoomRefused, StreamLost
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.journal import Journal
 from p2pxfer.pairing import code as codes
@@ -30,6 +30,7 @@ from p2pxfer.session.sinks import (
 from p2pxfer.session.summary import Summary
 
 REJOIN_PATIENCE: Final = 12.0  # seconds for a live sender: it notices a dead peer within eight
+STILL_THERE: Final = "where the sender waits for this side to come back, type the same once more"
 
 
 async def receive(
@@ -115,11 +116,15 @@ async def receive(
 async def _found(connector: Connector, code: str, wait: float, memory: ReceiverMemory) -> Link:
     """The sender: of a session that was interrupted here, if it still waits, else of a new one."""
     interrupted = await asyncio.to_thread(memory.interrupted)
-    if interrupted is not None:
-        keys, rendezvous = interrupted
-        with contextlib.suppress(PeerGone):
-            return await connector.rejoin_at(rendezvous, keys, REJOIN_PATIENCE)
-    return await connector.join(code, wait)
+    if interrupted is None:
+        return await connector.join(code, wait)
+    keys, rendezvous = interrupted
+    with contextlib.suppress(PeerGone):
+        return await connector.rejoin_at(rendezvous, keys, REJOIN_PATIENCE)
+    try:
+        return await connector.join(code, wait)
+    except RoomRefused as error:
+        raise type(error)(error.message, f"{STILL_THERE}\n{error.hint}") from error
 
 
 def _destination(output: str | os.PathLike[str] | ByteWriter | None) -> Path | ByteWriter:

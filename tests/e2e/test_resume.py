@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from p2pxfer.errors import ExitCode, RoomRefused
+from p2pxfer.session.receive import STILL_THERE
 from tests.e2e.conftest import Command, Machine
 
 BLOCK = 256 * 1024  # bytes, of a file of this size
@@ -130,10 +132,15 @@ def test_a_killed_receiver(machine, data):
 
 
 def test_both_killed(machine, data):
-    """As when the power fails."""
+    """As when the power fails. The old code alone leads nowhere, and costs nothing."""
     sender, receiver = under_way(machine, data)
     for command in (sender, receiver):
         command.kill()
+    alone = machine.receive(sender.event("code")["code"], "-o", "there")
+    assert alone.end() == ExitCode.RENDEZVOUS, alone.out
+    (error,) = alone.events("error")
+    assert error["retryable"]
+    assert error["hint"].splitlines() == [STILL_THERE, RoomRefused.default_hint]
     assert again(machine, data) < SIZE - PART * 0.9
     assert others(machine) == []
 
