@@ -55,6 +55,7 @@ class Host(Machine):
 
     Attributes:
         address: how the others reach it.
+        place: its network.
     """
 
     def __init__(self, path: Path, place: Place, address: str) -> None:
@@ -63,30 +64,30 @@ class Host(Machine):
         self.address = address
         self.file = path / f"{path.name}.bin"
         self.file.write_bytes(CONTENT + path.name.encode())
-        self._place = place
+        self.place = place
 
     def plug(self, *, in_: bool) -> None:
         """Plug the cable out, or in again."""
-        self._place.ip(f"link set eth0 {'up' if in_ else 'down'}")
+        self.place.ip(f"link set eth0 {'up' if in_ else 'down'}")
 
     def slow(self) -> None:
         """Let what it sends take a while."""
-        self._place.slow()
+        self.place.slow()
 
     def deafen(self) -> None:
         """Let no multicast DNS in or out, as guest networks do."""
-        self._place.nft("add table inet deaf")
+        self.place.nft("add table inet deaf")
         for hook in ("input", "output"):
-            self._place.nft(f"add chain inet deaf {hook} {{ type filter hook {hook} priority 0; }}")
-            self._place.nft(f"add rule inet deaf {hook} udp dport 5353 drop")
+            self.place.nft(f"add chain inet deaf {hook} {{ type filter hook {hook} priority 0; }}")
+            self.place.nft(f"add rule inet deaf {hook} udp dport 5353 drop")
 
     def block_udp(self) -> None:
         """Let no UDP in or out, as strict firewalls do."""
-        self._place.nft("add table inet strict")
+        self.place.nft("add table inet strict")
         for hook in ("input", "output"):
             chain = f"strict {hook}"
-            self._place.nft(f"add chain inet {chain} {{ type filter hook {hook} priority 0; }}")
-            self._place.nft(f"add rule inet {chain} meta l4proto udp drop")
+            self.place.nft(f"add chain inet {chain} {{ type filter hook {hook} priority 0; }}")
+            self.place.nft(f"add rule inet {chain} meta l4proto udp drop")
 
     def received(self, name: str) -> bytes:
         """What arrived as ``name``."""
