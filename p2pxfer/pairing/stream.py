@@ -61,8 +61,7 @@ class FrameOpener:
         self.greeted = False
         self._opener = opener
         self._max_message = max_message
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._begun = bytearray()  # of a message whose end has not come
 
     def open(self, frame: bytes) -> bytes | None:
         """Take the next frame; the message that it completes, or None.
@@ -83,17 +82,18 @@ class FrameOpener:
             return None
         if kind not in (MORE, LAST) or not part:
             raise self._broken("a frame of an unknown kind, or with nothing in it")
-        self._size += len(part)
-        if self._size > self._max_message:
+        if len(self._begun) + len(part) > self._max_message:
             raise self._broken("a message longer than any that is spoken")
-        self._parts.append(part)
+        if kind == LAST and not self._begun:
+            return part
+        self._begun += part
         if kind == MORE:
             return None
-        message = part if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts, self._size = [], 0
+        message = bytes(self._begun)
+        self._begun.clear()
         return message
 
     def _broken(self, what: str) -> PeerMisbehaved:
-        self._parts = []
+        self._begun.clear()
         self._opener.give_up()
         return PeerMisbehaved(what)

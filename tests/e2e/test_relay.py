@@ -39,20 +39,6 @@ def cut_off(lan: Callable[..., list[Host]]) -> list[Host]:
     return [server, *hosts]
 
 
-def test_a_file_and_what_is_told_of_the_way(lan):
-    """It arrives right; both sides say who carries it, to scripts and to people."""
-    server, here, there = cut_off(lan)
-    serve(server, "--relay-bytes", "1G")
-    sender = here.send(here.file)
-    receiver = there.receive(sender.event("code")["code"], "-o", there.there)
-    assert (sender.end(), receiver.end()) == (0, 0), sender.out + receiver.out
-    assert there.received(here.file.name) == here.file.read_bytes()
-    for side in (sender, receiver):
-        (connected,) = side.events("connected")
-        assert (connected["path"], connected["via"]) == ("relay", "rendezvous")
-        assert connected["remote"] == f"{server.address}:{PORT}"
-
-
 def test_a_volume_that_is_used_up_and_a_rendezvous_that_is_restarted(lan):
     """Both end with a clear word; with more volume, the same commands send only what is missing.
 
@@ -83,15 +69,7 @@ def test_a_volume_that_is_used_up_and_a_rendezvous_that_is_restarted(lan):
     assert there.received(here.file.name) == here.file.read_bytes()
     assert had + sender.events("done")[0]["moved"] <= SIZE * 1.3
     for side in (sender, receiver):
-        assert {event["via"] for event in side.events("connected")} == {"rendezvous"}
-        assert len(side.events("connected")) > 1
-
-
-def test_who_would_not_go_that_way_does_not(lan):
-    """`--relay-only` means TURN, and a rendezvous relays nothing unless its operator says so."""
-    server, here, there = cut_off(lan)
-    serve(server, "--relay-bytes", "1G")
-    sender = here.send(here.file, "--relay-only")
-    receiver = there.receive(sender.event("code")["code"], "-o", there.there)
-    assert (sender.end(), receiver.end()) == (5, 5), sender.out + receiver.out
-    assert not sender.events("connected") + receiver.events("connected")
+        first, *others = side.events("connected")
+        assert others
+        assert (first["path"], first["via"]) == ("relay", "rendezvous")
+        assert first["remote"] == f"{server.address}:{PORT}"

@@ -79,9 +79,9 @@ class Carrier:
                 while (message := self._switchboard.next_message(end, self._now())) is not None:
                     async with asyncio.timeout(STUCK):
                         await self._socket.send_bytes(encode(message))
-                    if isinstance(message, Ended):
-                        await self._socket.close()
-                        return
+                        if isinstance(message, Ended):
+                            await self._socket.close()
+                            return
                 await self._rest(self._switchboard.deadline(end))
         except TimeoutError:
             self._abort()
