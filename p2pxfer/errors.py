@@ -22,6 +22,9 @@
     │   └── PeerMisbehaved               7  broke the protocol
     ├── LocalFileError                   8                    (user)
     │   ├── NoSpace                      8
+    │   ├── DeviceMissing                8
+    │   ├── DeviceBusy                   8
+    │   ├── DeviceForbidden              8
     │   └── UnsafeName                   8  a name that must not reach the disk
     ├── PartlyDone                       9                    (user)
     ├── Declined                        10                    (peer)
@@ -229,6 +232,27 @@ class UnsafeName(LocalFileError):
     """A name that must not reach this disk."""
 
     default_hint = "rename it on the sending side"
+
+
+class DeviceMissing(LocalFileError):
+    """No such camera or microphone, or it was taken away."""
+
+    default_hint = "to see what is there, type: p2pxfer camera list"
+
+
+class DeviceBusy(LocalFileError):
+    """Another program has the camera or microphone."""
+
+    default_hint = "close the other program, or choose another device with --device"
+
+
+class DeviceForbidden(LocalFileError):
+    """This user, or this program, may not use the camera or microphone."""
+
+    default_hint = (
+        "on Linux, type: sudo usermod -aG video,audio $USER, and log in again\n"
+        "on macOS and Windows, allow it for the terminal in the privacy settings"
+    )
 
 
 class PartlyDone(TransferError):

@@ -175,6 +175,52 @@ class TextReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """Pictures are shown from now on, and sound if ``audio``.
+
+    ``source`` is what the camera is called on its own side, raw.
+    """
+
+    source: str
+    audio: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEnded:
+    """Whoever watched has left after ``seconds``, and the camera is free."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StillTaken:
+    """A still is in place. ``captured`` is in seconds since 1970, ``size`` in bytes."""
+
+    path: bytes
+    width: int
+    height: int
+    size: int
+    captured: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording is under way, and ``seconds`` long by now."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording is in place. ``lost`` are pictures that came too fast to be recorded."""
+
+    path: bytes
+    seconds: float
+    pictures: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The transfer ended and the receipt was exchanged. ``root`` stands for all that crossed."""
 
@@ -208,6 +254,11 @@ Event = (
     | Restarted
     | Note
     | TextReceived
+    | Watching
+    | WatchEnded
+    | StillTaken
+    | Recording
+    | Recorded
     | Finished
     | Failed
 )

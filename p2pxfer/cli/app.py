@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from p2pxfer import __version__
+from p2pxfer.cli.camera import camera
 from p2pxfer.cli.clean import clean
 from p2pxfer.cli.doctor import doctor
 from p2pxfer.cli.manual import EXIT_CODES, OVERVIEW, GroupedCommand, Overview
@@ -60,6 +61,7 @@ def _p2pxfer(
 
 app.command(cls=GroupedCommand, short_help="Send; shows a code.")(send)
 app.command(cls=GroupedCommand, short_help="Receive; asks for the code.")(receive)
+app.add_typer(camera, name="camera", short_help="See through another machine's camera.")
 app.command(cls=GroupedCommand, short_help="Run a rendezvous for others to meet at.")(serve)
 app.command(cls=GroupedCommand, short_help="Remove what unfinished transfers have left.")(clean)
 app.command(cls=GroupedCommand, short_help="See what works here, and what to do.")(doctor)

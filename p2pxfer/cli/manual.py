@@ -29,7 +29,7 @@ Exit codes:
     5  no connection between the two sides          (try again)
     6  the rendezvous can't be reached              (try again)
     7  what arrived is not what was sent
-    8  local files: missing, permission, no space
+    8  local files or devices: missing, permission, no space
     9  partly done: some entries were skipped or failed
    10  declined by the receiver
   130  interrupted"""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -28,11 +29,16 @@ from p2pxfer.progress import (
     Note,
     Offered,
     Reconnecting,
+    Recorded,
+    Recording,
     Restarted,
     Resumed,
     Stalled,
+    StillTaken,
     TextReceived,
     Waiting,
+    WatchEnded,
+    Watching,
 )
 
 PROGRESS_EVERY = 1.0  # seconds
@@ -109,8 +115,7 @@ class Ndjson(Renderer):
         )
 
     def _write(self, fields: dict[str, object]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"event": fields["event"], "time": now, **fields}
+        line = {"event": fields["event"], "time": _time(time.time()), **fields}
         self._lines.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
@@ -152,6 +157,29 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
             return {"event": "note", "text": text}
         case TextReceived(text):
             return {"event": "text", "text": text}
+        case Watching(source, audio):
+            return {"event": "watching", "source": source, "audio": audio}
+        case WatchEnded(seconds):
+            return {"event": "left", "seconds": round(seconds, 3)}
+        case StillTaken(path, width, height, size, captured):
+            return {
+                "event": "still",
+                **_path(path),
+                "width": width,
+                "height": height,
+                "bytes": size,
+                "captured": _time(captured),
+            }
+        case Recording(seconds):
+            return {"event": "recording", "seconds": round(seconds, 3)}
+        case Recorded(path, seconds, pictures, lost):
+            return {
+                "event": "recorded",
+                **_path(path),
+                "seconds": round(seconds, 3),
+                "pictures": pictures,
+                "lost": lost,
+            }
         case Finished(size, files, failed, seconds, root):
             return {
                 "event": "done",
@@ -163,6 +191,12 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
             }
         case _:  # progress is told by the clock, and the end by whoever saw it
             return {}
+
+
+def _time(seconds: float) -> str:
+    """RFC 3339, with milliseconds, of seconds since 1970."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _path(path: bytes) -> dict[str, object]:

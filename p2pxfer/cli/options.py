@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from p2pxfer.cli.render import Renderer, Scene
     from p2pxfer.peer.restraint import Restraint
     from p2pxfer.peer.servers import IceServer
+    from p2pxfer.session.network import Network
 
 CODE_VARIABLE = "P2PXFER_CODE"
 RENDEZVOUS_VARIABLE = "P2PXFER_RENDEZVOUS"
@@ -234,12 +235,28 @@ class NetworkFlags:
         given = self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE) or config.rendezvous
         return parse(given) if given else None
 
-    def join(self, config: Config) -> str:
-        """The command for the other side; it names the rendezvous unless both have it set up."""
+    def network(self, config: Config) -> Network:
+        """How the two sides are to find one another, as sessions take it.
+
+        Raises:
+            UsageError: flags contradict each other, or have values that make no sense.
+            LocalFileError: credentials can't be read, or others may read them.
+        """
+        from p2pxfer.session.network import Network
+
+        return Network(
+            rendezvous=self.url(config),
+            ice_servers=self.servers(config),
+            relay_only=self.relays(config),
+            restraint=self.restraint(config),
+        )
+
+    def join(self, config: Config, command: str = "p2pxfer receive") -> str:
+        """``command`` for the other side, with the rendezvous unless both have it set up."""
         url = self.rendezvous or os.environ.get(RENDEZVOUS_VARIABLE)
         if not self.lan and url and url != config.rendezvous:
-            return f"p2pxfer receive -r {url}"
-        return "p2pxfer receive"
+            return f"{command} -r {url}"
+        return command
 
     def servers(self, config: Config) -> tuple[IceServer, ...]:
         """STUN and TURN servers: those of the flags, else those of the configuration.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from p2pxfer.cli.given_code import completed, given, given_once
 from p2pxfer.cli.options import (
     CODE_VARIABLE,
     BackgroundFlag,
@@ -33,7 +34,6 @@ from p2pxfer.cli.options import (
     byte_count,
     patience,
     seconds,
-    secret_file,
 )
 from p2pxfer.errors import UsageError
 
@@ -62,20 +62,6 @@ class Resume(StrEnum):
     AUTO = "auto"
     ANY = "any"
     NEVER = "never"
-
-
-def completed(incomplete: str) -> list[str]:
-    """What the shell offers for the code.
-
-    Where the first word is clear the second ones are offered, too, so that the shell goes on
-    behind the dash; after a single candidate it would put a space, as if the code ended there.
-    """
-    from p2pxfer.pairing.code import complete
-
-    found = complete(incomplete)
-    if len(found) == 1 and found[0].count("-") == 1:
-        return complete(found[0] + "-")
-    return found
 
 
 def receive(
@@ -226,8 +212,7 @@ class Order:
             UsageError: with what to type instead.
         """
         self.flags.check()
-        if self.code is not None and self.code_file is not None:
-            raise UsageError("the code is given twice", "leave out CODE or --code-file")
+        given_once(self.code, self.code_file)
         if keyboard is not None:
             return
         if not self.yes:
@@ -255,20 +240,14 @@ class Order:
         self.check(keyboard)
         from p2pxfer.cli.answers import Answers
         from p2pxfer.identity.config import load
-        from p2pxfer.session.network import Network
         from p2pxfer.session.receive import receive as receive_session
 
         config = load()
         output = self._output(config)
         if output != STDOUT:
             renderer.scene = replace(renderer.scene, destination=str(output or ""))
-        network = Network(
-            rendezvous=self.network.url(config),
-            ice_servers=self.network.servers(config),
-            relay_only=self.network.relays(config),
-            restraint=self.network.restraint(config),
-        )
-        code = await self._code(renderer, keyboard)
+        network = self.network.network(config)
+        code = await given(self.code, self.code_file, renderer, keyboard)
         renderer.finding()
         await receive_session(
             code,
@@ -297,40 +276,3 @@ class Order:
         if chosen is None or (chosen is Existing.ASK and keyboard is None):
             chosen = Existing.FAIL if keyboard is None else Existing.ASK
         return chosen.value
-
-    async def _code(self, renderer: Renderer, keyboard: int | None) -> str:
-        """The code: argument, file, environment, or asked for.
-
-        Raises:
-            UsageError: there is none, and nobody to ask.
-        """
-        if self.code is not None:
-            return self.code
-        if self.code_file is not None:
-            return secret_file(self.code_file, refuse=renderer.warn_if_others_may_read)
-        code = os.environ.get(CODE_VARIABLE)
-        if code:
-            return code
-        missing = UsageError(
-            "no code was given", f"give it as CODE, in {CODE_VARIABLE}, or with --code-file FILE"
-        )
-        if keyboard is None:
-            raise missing
-        from p2pxfer.cli.answers import ask_code
-        from p2pxfer.pairing.code import complete
-
-        try:
-            return await ask_code(renderer, keyboard, complete=complete, check=checked)
-        except EOFError:
-            raise missing from None
-
-
-def checked(text: str) -> None:
-    """Refuse a text that can't be a code, drawn or chosen.
-
-    Raises:
-        InvalidCode: why not.
-    """
-    from p2pxfer.pairing.code import read, split
-
-    read(split(text)[0])

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pxfer.cli import wording
+from p2pxfer.cli import camera_words, wording
 from p2pxfer.cli.outlet import Outlet
 from p2pxfer.cli.screen import Screen
 from p2pxfer.cli.tally import Tally
@@ -39,11 +39,16 @@ from p2pxfer.progress import (
     Note,
     Offered,
     Reconnecting,
+    Recorded,
+    Recording,
     Restarted,
     Resumed,
     Stalled,
+    StillTaken,
     TextReceived,
     Waiting,
+    WatchEnded,
+    Watching,
 )
 
 LINE_EVERY = 5.0  # seconds between plain lines of progress
@@ -86,6 +91,8 @@ class Scene:
         destination: where what arrives goes, as the user gave it.
         qr: whether to draw the code as a QR code, too.
         verbose: whether to tell the details.
+        own: the command that this is, as the user would type it again.
+        camera: whether pictures cross, not files.
     """
 
     sending: bool
@@ -94,6 +101,8 @@ class Scene:
     destination: str = ""
     qr: bool = False
     verbose: bool = False
+    own: str = "p2pxfer send"
+    camera: bool = False
 
 
 class Renderer:
@@ -159,6 +168,8 @@ class Renderer:
 
     def kept(self) -> str:
         """What an interruption leaves behind, as half a sentence."""
+        if self.scene.camera:
+            return "what was taken until now is in place"
         if not self.tally.started:
             return "nothing had crossed yet"
         files = wording.count(self.tally.files, "file")
@@ -169,13 +180,12 @@ class Renderer:
             return f"{files} had crossed and {place} on the other side"
         if self.scene.destination == STDOUT:
             return "what had arrived is on standard output"
-        if not self.tally.files:
-            return "no file was complete yet"
-        return f"{files} had arrived whole and {place} in {self.scene.destination or '.'}"
+        whole = f"{files} had arrived whole and {place} in {self.scene.destination or '.'}"
+        return whole if self.tally.files else "no file was complete yet"
 
     def go_on(self) -> str:
         """What to type after an interruption."""
-        if not self.tally.connected:
+        if not self.tally.connected or self.scene.camera:
             return "run the same command again"
         if self.scene.sending:
             again = "run the same command again; the other side needs the new code"
@@ -250,6 +260,11 @@ class Human(Quiet):
             case TextReceived(text):
                 self.status(None)
                 self.output(text)
+            case Watching() | WatchEnded() | StillTaken() | Recorded():
+                self.status(None)
+                self.say(camera_words.line(event, self.scene, self.screen.style))
+            case Recording(seconds):
+                self.status(f"Recording, {wording.clock(seconds)} so far")
             case Finished():
                 self._finished(event)
 
@@ -299,8 +314,10 @@ class Human(Quiet):
         style = self.screen.style
         self.screen.write(
             "  Only machines on this network can use it. One that does not find this one types\n\n"
-            + "".join(f"    {style.bold(f'p2pxfer receive {escaped(form)}')}\n" for form in located)
-            + "\n  For a machine elsewhere, stop, and type p2pxfer send --rendezvous URL\n\n"
+            + "".join(
+                f"    {style.bold(f'{self.scene.join} {escaped(form)}')}\n" for form in located
+            )
+            + f"\n  For a machine elsewhere, stop, and type {self.scene.own} --rendezvous URL\n\n"
         )
 
     def _waiting(self, on: str) -> None:

@@ -275,7 +275,6 @@ class Order:
         from p2pxfer.files.walk import WalkOptions
         from p2pxfer.identity.config import load
         from p2pxfer.pairing.code import MAX_WORDS, MIN_WORDS
-        from p2pxfer.session.network import Network
         from p2pxfer.session.send import send as send_session
 
         config = load()
@@ -292,12 +291,7 @@ class Order:
             )
         await send_session(
             () if self.streams else self.paths,
-            network=Network(
-                rendezvous=self.network.url(config),
-                ice_servers=self.network.servers(config),
-                relay_only=self.network.relays(config),
-                restraint=self.network.restraint(config),
-            ),
+            network=self.network.network(config),
             text=self._text(),
             stream=StandardInput() if self.streams else None,
             stream_name=os.fsencode(self.name or STDIN_NAME),

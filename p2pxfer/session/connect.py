@@ -51,7 +51,10 @@ from p2pxfer.session.network import Network, Sending, write_code
 from p2pxfer.session.pair import HANDSHAKE_TIMEOUT, VERIFY, Pairing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from p2pxfer.peer.servers import IceServer
+    from p2pxfer.peer.tracks import Tracks
     from p2pxfer.rendezvous.client import RendezvousClient, Room, RoomState
 
 FRESH_CODES: Final = 3  # after that many wrong guesses beyond the first code, somebody is guessing
@@ -71,7 +74,8 @@ class Connector:
     """Brings two sides together, once.
 
     Whatever both roles need of rendezvous, pairing and peer connection is in here; `offer` is the
-    sender's way in, `join` the receiver's.
+    sender's way in, `join` the receiver's. ``tracks`` makes the media beside the channel, when the
+    other side is there.
     """
 
     def __init__(
@@ -81,14 +85,17 @@ class Connector:
         verify: bool,
         progress: Progress,
         interaction: Interaction,
+        tracks: Callable[[], Tracks] | None = None,
     ) -> None:
         self._network = network
+        self._tracks = tracks
         self._rendezvous = None if network.lan else network.rendezvous
         self._client: RendezvousClient | None = None
         self._direct = False  # the rendezvous is on this network, where no proxy leads
         self._host: lan.Host | None = None
         self._progress = progress
-        capabilities = {VERIFY: verify, RELAY: not network.relay_only}
+        self._relays = not network.relay_only and tracks is None  # media find no way through it
+        capabilities = {VERIFY: verify, RELAY: self._relays}
         wanted = frozenset(name for name, is_wanted in capabilities.items() if is_wanted)
         hello = Hello(capabilities=wanted, agent=f"p2pxfer/{__version__}")
         self._pairing = Pairing(hello, progress, interaction)
@@ -366,13 +373,14 @@ class Connector:
                 fallback=self._fallback(keys, offered=offer.relays),
                 progress=self._progress,
                 held=held,
+                tracks=self._tracks() if self._tracks is not None else None,
             )
         except RoomBurnt as error:
             raise WrongCode("the other side found the code to be wrong") from error
 
     def _fallback(self, keys: SessionKeys, *, offered: bool) -> Fallback | None:
         """The rendezvous as a relay, where it offers that and both sides would have it."""
-        willing = RELAY in keys.peer.capabilities and not self._network.relay_only
+        willing = RELAY in keys.peer.capabilities and self._relays
         decides = keys.role is Role.A  # the other one only follows: it need not know the offer
         if not willing or (decides and not offered):
             return None

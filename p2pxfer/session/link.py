@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from p2pxfer.peer.connection import PeerConnection
     from p2pxfer.peer.restraint import Restraint
     from p2pxfer.peer.servers import IceServer
+    from p2pxfer.peer.tracks import Tracks
     from p2pxfer.rendezvous.circuit import Circuit
     from p2pxfer.rendezvous.client import Room
+    from p2pxfer.tracks import IncomingTrack
 
 MAIL_GRACE: Final = 2.0  # seconds that a channel may still take to open without mail
 FIRST_WORD: Final = 30.0  # seconds until the first signal of a peer that is still there
@@ -51,6 +54,7 @@ class Link:
     Attributes:
         channel: to the other side.
         keys: what both sides share.
+        tracks: media of the other side; empty where none were asked for.
     """
 
     def __init__(
@@ -63,9 +67,11 @@ class Link:
         mail: list[asyncio.Task[None]],
         held: contextlib.AsyncExitStack,
         carried: bool = False,
+        tracks: Sequence[IncomingTrack] = (),
     ) -> None:
         self.channel = channel
         self.keys = keys
+        self.tracks = tuple(tracks)
         self._carrier = carrier
         self._carried = carried  # by the rendezvous, whose client is among what is held
         self._room = room
@@ -104,6 +110,7 @@ async def connect(
     fallback: Fallback | None = None,
     progress: Progress,
     held: contextlib.AsyncExitStack,
+    tracks: Tracks | None = None,
 ) -> Link:
     """Find a path to the paired peer, and open the channel.
 
@@ -118,6 +125,7 @@ async def connect(
         fallback: the way to take where no path is found; its client is among what is held.
         progress: told of states and the path found.
         held: closed when the link is settled or closed; taken over only on success.
+        tracks: media beside the channel.
 
     Raises:
         TransferError: no path, or the mail failed meanwhile; the room has been left.
@@ -130,6 +138,7 @@ async def connect(
         ice_servers=servers,
         relay_only=relay_only,
         restraint=restraint,
+        tracks=tracks,
         signal=outgoing.put_nowait,
         on_state=lambda state: progress.emit(Note(f"connection: {state}", detail=True)),
     )
@@ -157,7 +166,15 @@ async def connect(
         assert channel is not None
         via: Via | None = "turn" if path.kind == "relay" else None
         progress.emit(Connected(path.kind, path.local, path.remote, path.rtt_ms, took, via))
-        return Link(channel, keys, carrier=connection, room=room, mail=mail, held=held.pop_all())
+        return Link(
+            channel,
+            keys,
+            carrier=connection,
+            room=room,
+            mail=mail,
+            held=held.pop_all(),
+            tracks=tracks.received if tracks is not None else (),
+        )
     rest = max(0.0, time.perf_counter() - began - sum(path.took.values()))
     took = replace(took, checks=took.checks + rest)
     progress.emit(Connected("relay", *circuit.ends, circuit.rtt_ms, took, "rendezvous"))

@@ -45,10 +45,18 @@ def page() -> str:
     root: Any = get_command(app)
     above = root.make_context("p2pxfer", [], resilient_parsing=True)
     parts = [TOP, section(root, above)]
-    for name, command in root.commands.items():
+    parts += below(root, above)
+    return "\n".join([*parts, BOTTOM])
+
+
+def below(group: Any, above: Any) -> list[str]:
+    """The commands of a group, and those of groups in it."""
+    parts: list[str] = []
+    for name, command in group.commands.items():
         context = command.make_context(name, [], parent=above, resilient_parsing=True)
         parts.append(section(command, context))
-    return "\n".join([*parts, BOTTOM])
+        parts += below(command, context) if hasattr(command, "commands") else []
+    return parts
 
 
 def section(command: Any, context: Any) -> str:

@@ -1,0 +1,199 @@
+"""Recording: received frames into an MP4, Matroska or WebM, as one piece or as a stream.
+
+What came late or got lost leaves no hole in the sound: silence takes its place, so that pictures
+and sound stay together. Everything here blocks; run it in a worker thread.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, BinaryIO, Final, Literal, Protocol
+
+import av
+from av import AudioFrame, AudioResampler
+
+from p2pxfer.errors import LocalFileError, UsageError
+from p2pxfer.media.feeding import SOUND_RATE
+from p2pxfer.tracks import Kind, Received
+
+Container = Literal["mp4", "matroska", "webm"]
+SUFFIXES: Final[dict[str, Container]] = {".mp4": "mp4", ".mkv": "matroska", ".webm": "webm"}
+_CLOCK = 1000  # ticks a second, as Matroska has them
+_CODECS = {
+    "mp4": ("libx264", "aac"),
+    "matroska": ("libx264", "libopus"),
+    "webm": ("libvpx", "libopus"),
+}
+_OPTIONS = {
+    "libx264": {"preset": "veryfast", "crf": "20"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "6", "b": "4M", "crf": "10"},
+}
+_STREAMED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}  # an MP4 that never seeks
+_GAP = 0.04  # seconds of sound that may be missing before silence takes its place
+_LONGEST_SILENCE = 30.0  # seconds filled at once; a track that was off longer begins anew
+
+
+class Writer(Protocol):
+    """Where a stream goes."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """Take ``data``."""
+
+
+class Recording:
+    """One recording under way.
+
+    Args:
+        file: where it goes; a `BinaryIO` that seeks, or a `Writer` for a stream.
+        container: which format.
+        audio: whether sound is expected.
+        streamed: whether it is written from front to back.
+        limit: seconds after which nothing more is taken.
+
+    Attributes:
+        pictures: how many were recorded.
+        seconds: how long it is by now.
+        full: whether it has all the seconds it was to have.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO | Writer,
+        container: Container,
+        *,
+        audio: bool,
+        streamed: bool,
+        limit: float | None = None,
+    ) -> None:
+        self.pictures = 0
+        self.seconds = 0.0
+        self.full = False
+        self._limit = limit
+        options = _STREAMED if streamed and container == "mp4" else {}
+        self._container = av.open(file, "w", format=container, container_options=options)
+        self._video_codec, self._audio_codec = _CODECS[container]
+        self._video: Any = None
+        self._audio: Any = self._add_audio() if audio else None
+        self._zero: float | None = None  # when the first picture came
+        self._offsets: dict[Kind, float] = {}
+        self._last = -1
+        self._samples: int | None = None  # of sound that are in, silence counted
+
+    def add(self, kind: Kind, received: Received) -> None:
+        """Record one frame.
+
+        Raises:
+            LocalFileError: it can't be written.
+        """
+        if self._zero is None and kind == "audio":
+            return  # nobody sees what it belongs to
+        if self._zero is None:
+            self._zero = received.arrived
+        offset = self._offsets.setdefault(
+            kind, max(0.0, received.arrived - self._zero) - received.seconds
+        )
+        at = received.seconds + offset
+        if self._limit is not None and at >= self._limit:
+            self.full = self.full or kind == "video"
+            return
+        try:
+            if kind == "video":
+                self._picture(received.frame, at)
+            elif self._audio is not None:
+                self._hear(received.frame, at)
+        except (OSError, ValueError) as error:
+            raise _unwritable(error) from error
+
+    def finish(self) -> None:
+        """Write what is still in the codecs, and the end.
+
+        Raises:
+            LocalFileError: it can't be written, or there was no picture.
+        """
+        try:
+            if self._video is not None:
+                for stream in filter(None, (self._video, self._audio)):
+                    self._container.mux(stream.encode(None))
+            self._container.close()
+        except (OSError, ValueError) as error:
+            raise _unwritable(error) from error
+
+    def _picture(self, frame: Any, at: float) -> None:
+        if self._video is None:
+            self._video = self._add_video(frame.width & ~1, frame.height & ~1)
+        pts = round(at * _CLOCK)
+        if pts <= self._last:
+            return
+        self._last = pts
+        context = self._video.codec_context
+        drawn = frame.reformat(width=context.width, height=context.height, format="yuv420p")
+        if drawn is frame:  # its times belong to whoever gave it
+            drawn = frame.reformat(format="rgb24").reformat(format="yuv420p")
+        drawn.pts, drawn.time_base = pts, Fraction(1, _CLOCK)
+        drawn.pict_type = av.video.frame.PictureType.NONE
+        self._container.mux(self._video.encode(drawn))
+        self.pictures += 1
+        self.seconds = max(self.seconds, at)
+
+    def _hear(self, frame: AudioFrame, at: float) -> None:
+        if self._samples is None:
+            self._samples = max(0, round(at * SOUND_RATE))
+        gap = at - self._samples / SOUND_RATE
+        if _GAP < gap < _LONGEST_SILENCE:
+            self._encode_sound(_silence(round(gap * SOUND_RATE)))
+        self._encode_sound(frame)
+
+    def _encode_sound(self, frame: AudioFrame) -> None:
+        assert self._samples is not None
+        frame.pts, frame.time_base = self._samples, Fraction(1, SOUND_RATE)
+        self._samples += frame.samples
+        for part in self._resampler.resample(frame):
+            self._container.mux(self._audio.encode(part))
+
+    def _add_video(self, width: int, height: int) -> Any:
+        stream: Any = self._container.add_stream(
+            self._video_codec, rate=30, options=dict(_OPTIONS[self._video_codec])
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, _CLOCK)
+        return stream
+
+    def _add_audio(self) -> Any:
+        stream: Any = self._container.add_stream(self._audio_codec, rate=SOUND_RATE)
+        stream.layout = "stereo"
+        context = stream.codec_context
+        context.open()
+        self._resampler = AudioResampler(
+            context.format, context.layout, SOUND_RATE, context.frame_size or None
+        )
+        return stream
+
+
+def container_of(name: str, asked: str | None) -> Container:
+    """The format of a recording: as asked, else as its name ends; a stream is Matroska.
+
+    Raises:
+        UsageError: it is none of the known.
+    """
+    suffix = f".{asked}" if asked is not None else name[name.rfind(".") :].lower()
+    if name == "-" and asked is None:
+        return "matroska"
+    if suffix not in SUFFIXES:
+        raise UsageError(
+            f"no recording can be called {name}" if asked is None else f"no format {asked}",
+            "let it end in .mp4, .mkv or .webm, or choose with --format",
+        )
+    return SUFFIXES[suffix]
+
+
+def _silence(samples: int) -> AudioFrame:
+    frame = AudioFrame(format="s16", layout="stereo", samples=samples)
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    frame.sample_rate = SOUND_RATE
+    return frame
+
+
+def _unwritable(error: Exception) -> LocalFileError:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return LocalFileError(f"the recording can't be written: {reason}")

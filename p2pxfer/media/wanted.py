@@ -1,0 +1,74 @@
+"""What somebody wants shown: a camera and how it is to be set, a clip, or the test pattern.
+
+The constraints are those of getUserMedia (W3C Media Capture and Streams, section 4): each is an
+ideal, and the device does what comes closest. Values only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from p2pxfer.errors import UsageError
+
+TEST: Final = "test:"  # what stands for the pattern where a clip could stand
+WIDTH: Final = 640
+HEIGHT: Final = 480
+RATE: Final = 30.0
+LARGEST: Final = 4096  # pixels of a side
+SMALLEST: Final = 16
+FASTEST: Final = 120.0  # pictures a second
+
+Facing = Literal["user", "environment"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to show.
+
+    Attributes:
+        clip: a file to play as if it were live, ``test:`` for the pattern; None for a camera.
+        loop: whether a clip begins again at its end.
+        device: which camera: a path, a name or a part of it, or a number of the list.
+        microphone: which microphone, as ``device``; None for the usual one.
+        audio: whether sound is shared, too.
+        width: in pixels; None for what the source has.
+        height: in pixels, or None.
+        rate: pictures a second, or None.
+        facing: which way the camera looks.
+    """
+
+    clip: str | None = None
+    loop: bool = False
+    device: str | None = None
+    microphone: str | None = None
+    audio: bool = False
+    width: int | None = None
+    height: int | None = None
+    rate: float | None = None
+    facing: Facing | None = None
+
+    def check(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            UsageError: with what to type instead.
+        """
+        for name, side in (("--width", self.width), ("--height", self.height)):
+            if side is not None and not SMALLEST <= side <= LARGEST:
+                raise UsageError(
+                    f"{name} {side} is no size of a picture",
+                    f"{SMALLEST} to {LARGEST} pixels can be",
+                )
+        if self.rate is not None and not 0 < self.rate <= FASTEST:
+            raise UsageError(
+                f"--rate {self.rate:g} is no number of pictures a second",
+                f"at most {FASTEST:g} can be",
+            )
+        if self.clip is not None and (self.device or self.facing or self.microphone):
+            raise UsageError(
+                "--from takes no camera and no microphone",
+                "leave out --from, or --device, --microphone and --facing",
+            )
+        if self.loop and self.clip in (None, TEST):
+            raise UsageError("--loop is for a clip", "name one: --from clip.mp4 --loop")

@@ -1,0 +1,94 @@
+"""The words of a camera session over its link, and the signs of life between them.
+
+What they lead to is not known here, and neither is a picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from p2pxfer.errors import PeerGone, PeerMisbehaved, TransferError
+from p2pxfer.media.messages import BEAT, SILENCE, Here, Message, decode, encode
+
+if TYPE_CHECKING:
+    from p2pxfer.session.link import Link
+
+MOST_UNHEARD: Final = 16  # words that nobody has taken yet; an honest side says three in all
+
+
+class Conversation:
+    """Says and hears.
+
+    Args:
+        link: open.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._heard: deque[Message] = deque()
+        self._news = asyncio.Event()
+        self._last = time.monotonic()
+        self._failure: TransferError | None = None
+        link.channel.on_message(self._take)
+        link.channel.on_closed(self._closed)
+        self._beating = asyncio.create_task(self._beat())
+
+    async def say(self, message: Message) -> None:
+        """Send one message.
+
+        Raises:
+            PeerGone: the connection is closed.
+        """
+        await self._link.channel.send(encode(message))
+
+    async def hear(self) -> Message:
+        """The next message.
+
+        Raises:
+            PeerGone: the other side has left, or gives no sign of life.
+            PeerMisbehaved: it said what nobody says.
+        """
+        while not self._heard:
+            if self._failure is not None:
+                raise self._failure
+            self._news.clear()
+            left = self._last + SILENCE - time.monotonic()
+            if left <= 0:
+                raise PeerGone(f"the other side gave no sign of life for {SILENCE:.0f} s")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+        return self._heard.popleft()
+
+    async def close(self) -> None:
+        """Say nothing more."""
+        self._beating.cancel()
+        await asyncio.gather(self._beating, return_exceptions=True)
+
+    def _take(self, data: bytes) -> None:
+        self._link.settled()
+        self._last = time.monotonic()
+        try:
+            message = decode(data)
+            if len(self._heard) >= MOST_UNHEARD:
+                raise PeerMisbehaved("it says too much")
+        except PeerMisbehaved as error:
+            self._failure = self._failure or error
+        else:
+            if not isinstance(message, Here):
+                self._heard.append(message)
+        self._news.set()
+
+    def _closed(self) -> None:
+        self._failure = self._failure or PeerGone("the other side left")
+        self._news.set()
+
+    async def _beat(self) -> None:
+        with contextlib.suppress(PeerGone):
+            while True:
+                await asyncio.sleep(BEAT)
+                await self.say(Here())

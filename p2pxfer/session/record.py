@@ -1,0 +1,223 @@
+"""Recording the other side's camera: `record` is the whole of it for callers. No terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from p2pxfer.errors import LocalFileError, PeerGone
+from p2pxfer.files.new_file import NewFile, require_free
+from p2pxfer.progress import NullProgress, Progress, Recorded, Recording, Resumed, Stalled
+from p2pxfer.session.interaction import Interaction
+from p2pxfer.session.network import Network
+from p2pxfer.session.watching import PATIENCE, STALL, CameraEnded, Watcher, watch
+from p2pxfer.tracks import IncomingTrack, Kind, Received, TrackEnded
+
+if TYPE_CHECKING:
+    from p2pxfer.media.recording import Recording as Film
+
+STDOUT: Final = "-"
+MOST_WAITING: Final = {"video": 30, "audio": 250}  # frames that wait to be recorded
+TELL_EVERY: Final = 5.0  # seconds between two signs of progress
+
+
+async def record(
+    code: str,
+    *,
+    network: Network,
+    output: str,
+    form: str | None = None,
+    seconds: float | None = None,
+    audio: bool = True,
+    overwrite: bool = False,
+    wait: float = 3600.0,
+    verify: bool = False,
+    progress: Progress | None = None,
+    interaction: Interaction | None = None,
+) -> None:
+    """Record the camera whose side shows the code, until it ends, or this is cancelled.
+
+    Args:
+        code: that code.
+        network: how to find the other side.
+        output: a file, or ``-`` for standard output.
+        form: ``mp4``, ``mkv`` or ``webm``; None to go by how ``output`` ends.
+        seconds: how long; None for until it ends.
+        audio: whether to record sound, if there is any.
+        overwrite: replace a file that is there.
+        wait: seconds to wait for the other side, with a code of your own.
+        verify: have both sides show four words and wait for a yes.
+        progress: told what happens.
+        interaction: asked what only a human can answer; None refuses.
+
+    Raises:
+        UsageError: what is asked for makes no sense.
+        LocalFileError: it can't be written.
+        PeerGone: the other side was lost; what had come is kept.
+        TransferError: any other of the tree in `p2pxfer.errors`.
+    """
+    from p2pxfer.media.recording import container_of  # noqa: PLC0415  # heavy
+
+    container = container_of(output, form)
+    if output != STDOUT:
+        require_free(Path(output), replace=overwrite)
+    progress = progress or NullProgress()
+    watcher = await watch(
+        code,
+        network=network,
+        kinds=("video", "audio") if audio else ("video",),
+        wait=wait,
+        verify=verify,
+        progress=progress,
+        interaction=interaction,
+    )
+    try:
+        outlet = Outlet(output, overwrite=overwrite)
+        from p2pxfer.media.recording import Recording as Film  # noqa: PLC0415  # heavy
+
+        film = Film(
+            outlet.file,
+            container,
+            audio=watcher.audio,
+            streamed=output == STDOUT,
+            limit=seconds,
+        )
+        desk = Desk(watcher, film, progress)
+        try:
+            await desk.run()
+        finally:
+            lost = await desk.close()
+            await asyncio.to_thread(outlet.place, film)
+            if film.pictures:
+                progress.emit(Recorded(output.encode(), film.seconds, film.pictures, lost))
+    finally:
+        await watcher.close()
+
+
+class Outlet:
+    """Where a recording goes."""
+
+    def __init__(self, output: str, *, overwrite: bool) -> None:
+        self._new = None if output == STDOUT else NewFile(Path(output), replace=overwrite)
+        self.file = self._new.file if self._new is not None else _Stream()
+
+    def place(self, film: Film) -> None:
+        """Finish ``film``, and give it its name if there is anything in it.
+
+        Raises:
+            LocalFileError: it can't be written.
+        """
+        try:
+            film.finish()
+        except BaseException:
+            if self._new is not None:
+                self._new.discard()
+            raise
+        if self._new is not None:
+            if film.pictures:
+                self._new.place()
+            else:
+                self._new.discard()
+
+
+class _Stream:
+    """Standard output, which does not seek."""
+
+    def write(self, data: bytes, /) -> int:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(sys.stdout.fileno(), view) :]
+        return len(data)
+
+
+class Desk:
+    """Takes frames off the tracks, and has them recorded by a worker.
+
+    Args:
+        watcher: has begun.
+        film: what they go into.
+        progress: told how long it is.
+    """
+
+    def __init__(self, watcher: Watcher, film: Film, progress: Progress) -> None:
+        self._watcher = watcher
+        self._film = film
+        self._progress = progress
+        self._waiting: deque[tuple[Kind, Received]] = deque()
+        self._counts: dict[Kind, int] = {"video": 0, "audio": 0}
+        self._news = asyncio.Event()
+        self._lost = 0
+        self._last_picture = time.monotonic()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Record until there is enough, or it ends.
+
+        Raises:
+            LocalFileError: it can't be written.
+            PeerGone: the other side was lost, or shows nothing.
+        """
+        for kind in ("video", "audio") if self._watcher.audio else ("video",):
+            track = self._watcher.track(kind)
+            assert track is not None
+            self._tasks.append(asyncio.create_task(self._collect(track)))
+        recording = asyncio.create_task(self._record())
+        self._tasks.append(recording)
+        with contextlib.suppress(CameraEnded):
+            await self._watcher.unless_ended(recording)
+
+    async def close(self) -> int:
+        """Take nothing more, and record what waits; how many pictures could not be."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left, self._waiting = list(self._waiting), deque()
+        with contextlib.suppress(LocalFileError):  # whoever finishes the film will say it
+            await asyncio.to_thread(self._add, left)
+        return self._lost
+
+    async def _collect(self, track: IncomingTrack) -> None:
+        with contextlib.suppress(TrackEnded):
+            while True:
+                received = await track.frame()
+                if track.kind == "video":
+                    self._last_picture = time.monotonic()
+                if self._counts[track.kind] >= MOST_WAITING[track.kind]:
+                    self._lost += track.kind == "video"
+                    continue
+                self._counts[track.kind] += 1
+                self._waiting.append((track.kind, received))
+                self._news.set()
+
+    async def _record(self) -> None:
+        told, stalled = time.monotonic(), False
+        while not self._film.full:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._news.wait()
+            self._news.clear()
+            batch, self._waiting = list(self._waiting), deque()
+            await asyncio.to_thread(self._add, batch)
+            for kind, _ in batch:
+                self._counts[kind] -= 1
+            now = time.monotonic()
+            silent = now - self._last_picture
+            if silent > PATIENCE:
+                raise PeerGone(f"no picture came for {silent:.0f} s")
+            if (silent > STALL) is not stalled:
+                stalled = not stalled
+                event = Stalled(silent, "no picture comes") if stalled else Resumed()
+                self._progress.emit(event)
+            if now - told >= TELL_EVERY:
+                told = now
+                self._progress.emit(Recording(self._film.seconds))
+
+    def _add(self, batch: list[tuple[Kind, Received]]) -> None:
+        for kind, received in batch:
+            self._film.add(kind, received)

@@ -1,0 +1,162 @@
+"""Taking stills of the other side's camera: `snap` is the whole of it for callers. No terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from p2pxfer import __version__
+from p2pxfer.errors import LocalFileError, PeerGone, UsageError
+from p2pxfer.files.new_file import NewFile, require_free
+from p2pxfer.progress import NullProgress, Progress, StillTaken
+from p2pxfer.session.interaction import Interaction
+from p2pxfer.session.network import Network
+from p2pxfer.session.watching import CameraEnded, Watcher, watch
+
+STDOUT: Final = "-"
+FORMATS: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+MOST: Final = 1_000_000  # stills of one run
+
+
+async def snap(
+    code: str,
+    *,
+    network: Network,
+    output: str,
+    form: str | None = None,
+    count: int = 1,
+    every: float = 1.0,
+    overwrite: bool = False,
+    wait: float = 3600.0,
+    verify: bool = False,
+    progress: Progress | None = None,
+    interaction: Interaction | None = None,
+) -> None:
+    """Take stills of the camera whose side shows the code.
+
+    Args:
+        code: that code.
+        network: how to find the other side.
+        output: where a still goes; ``-`` for standard output. Several are numbered.
+        form: ``jpg``, ``png`` or ``webp``; None to go by how ``output`` ends.
+        count: how many.
+        every: seconds between the moments at which two of them are taken.
+        overwrite: replace files that are there.
+        wait: seconds to wait for the other side, with a code of your own.
+        verify: have both sides show four words and wait for a yes.
+        progress: told what happens.
+        interaction: asked what only a human can answer; None refuses.
+
+    Raises:
+        UsageError: what is asked for makes no sense.
+        LocalFileError: a still can't be written.
+        TransferError: any other of the tree in `p2pxfer.errors`.
+    """
+    kind = format_of(output, form)
+    names = numbered(output, count)
+    for name in names:
+        if name != STDOUT:
+            require_free(Path(name), replace=overwrite)
+    progress = progress or NullProgress()
+    watcher = await watch(
+        code,
+        network=network,
+        kinds=("video",),
+        wait=wait,
+        verify=verify,
+        progress=progress,
+        interaction=interaction,
+    )
+    try:
+        began = time.time()
+        for number, name in enumerate(names):
+            due = began + number * every if number else 0.0
+            try:
+                await watcher.unless_ended(asyncio.sleep(max(0.0, due - time.time())))
+                still = await _take(watcher, due, kind, name, overwrite=overwrite)
+            except CameraEnded:
+                raise PeerGone(
+                    f"the camera's side ended after {number} of {count} stills",
+                    "what was taken is in place",
+                ) from None
+            progress.emit(still)
+    finally:
+        await watcher.close()
+
+
+def format_of(output: str, form: str | None) -> str:
+    """``JPEG``, ``PNG`` or ``WEBP``: as asked, else as the name ends; standard output is JPEG.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if output == STDOUT and form is None:
+        return "JPEG"
+    suffix = f".{form}" if form is not None else Path(output).suffix.lower()
+    if suffix not in FORMATS:
+        raise UsageError(
+            f"no still can be called {output}" if form is None else f"no format {form}",
+            "let it end in .jpg, .png or .webp, or choose with --format",
+        )
+    return FORMATS[suffix]
+
+
+def numbered(output: str, count: int) -> list[str]:
+    """The names of ``count`` stills: ``still.jpg``, or ``still-01.jpg`` and so on.
+
+    Raises:
+        UsageError: there are too few or too many, or several for standard output.
+    """
+    if not 0 < count <= MOST:
+        raise UsageError(f"{count} stills can't be taken", f"1 to {MOST:,} can be")
+    if count == 1:
+        return [output]
+    if output == STDOUT:
+        raise UsageError("standard output takes one still", "name a file, or leave out --count")
+    path, width = Path(output), len(str(count))
+    return [
+        str(path.with_name(f"{path.stem}-{number:0{width}}{path.suffix}"))
+        for number in range(1, count + 1)
+    ]
+
+
+async def _take(
+    watcher: Watcher, after: float, kind: str, name: str, *, overwrite: bool
+) -> StillTaken:
+    received = await watcher.whole_picture(after)
+
+    def write() -> StillTaken:
+        from p2pxfer.media import stills  # noqa: PLC0415  # heavy
+
+        still = stills.encode(
+            received.frame,
+            kind,
+            captured=received.arrived,
+            source=watcher.source,
+            software=f"p2pxfer {__version__}",
+        )
+        _put(name, still.data, overwrite=overwrite)
+        size = len(still.data)
+        return StillTaken(name.encode(), still.width, still.height, size, received.arrived)
+
+    return await asyncio.to_thread(write)
+
+
+def _put(name: str, data: bytes, *, overwrite: bool) -> None:
+    if name == STDOUT:
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise LocalFileError(f"standard output can't be written: {error.strerror}") from error
+        return
+    file = NewFile(Path(name), replace=overwrite)
+    try:
+        file.file.write(data)
+    except OSError as error:
+        file.discard()
+        raise LocalFileError(f"{name} can't be written: {error.strerror}") from error
+    file.place()
