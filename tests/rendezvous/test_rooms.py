@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.messages import Crowded, Ended, Mail, Reason, Taken
@@ -252,3 +256,118 @@ def test_a_room_shows_no_secret():
     assert "aaaa" not in repr(room) + repr(first)
     assert "nnnn" not in repr(room)
     assert "mail" not in repr(room)
+
+
+class Guests(RuleBasedStateMachine):
+    """Three sides, old connections of theirs and time, in any order: the room stays a room.
+
+    The third may be whoever guesses numbers, and any of them may send and acknowledge nonsense.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.room, seat = create(7, A, 600, 0)
+        self.seats = [seat]
+        self.views = [View(seat)]
+
+    which = st.integers(0, 1000)
+
+    def seat(self, which: int) -> Seat:
+        return self.seats[which % len(self.seats)]
+
+    def step(self, act: Callable[[], Room]) -> None:
+        """Do something: it is refused, and nothing has changed, or leads where the table says."""
+        before = self.room
+        try:
+            after = act()
+        except Refused:
+            return
+        if after.state is not before.state:
+            assert after.state in {to for (of, _), to in TRANSITIONS.items() if of is before.state}
+        self.room = after
+
+    @rule(token=st.sampled_from((A, B, C)), resume=st.booleans())
+    def enter(self, token: bytes, resume: bool) -> None:
+        known, paired = self.room.knows(token), self.room.state is State.PAIRED
+
+        def act() -> Room:
+            room, seat = self.room.enter(token, self.now, resume=resume)
+            if seat is None:
+                assert paired
+                assert not known
+                return room
+            assert known or not (resume or paired)
+            assert not any(room.holds(other) for other in self.seats if other.token == token)
+            self.seats.append(seat)
+            self.views.append(View(seat))
+            return room
+
+        self.step(act)
+
+    @rule(which=which, number=st.integers(1, 6), size=st.sampled_from((1, 100, 65_536)))
+    def send(self, which: int, number: int, size: int) -> None:
+        self.step(lambda: self.room.send(self.seat(which), number, bytes(size), self.now))
+
+    @rule(which=which)
+    def send_next(self, which: int) -> None:
+        seat = self.seat(which)
+        if seat.index < len(self.room.sides):
+            number = self.room.sides[seat.index].stored + 1
+            self.step(lambda: self.room.send(seat, number, bytes(60_000), self.now))
+
+    @rule(which=which, through=st.integers(0, 6))
+    def acknowledge(self, which: int, through: int) -> None:
+        self.step(lambda: self.room.acknowledge(self.seat(which), through, self.now))
+
+    @rule(which=which)
+    def leave(self, which: int) -> None:
+        self.step(lambda: self.room.leave(self.seat(which), self.now))
+
+    @precondition(lambda self: len(self.seats) > 4)  # or little else would happen
+    @rule(which=which, burn=st.booleans())
+    def end(self, which: int, burn: bool) -> None:
+        act = self.room.burn if burn else self.room.close
+        self.step(lambda: act(self.seat(which), self.now))
+
+    @rule(seconds=st.sampled_from((0.0, 1.0, 100.0, 500.0)))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        room = self.room.handle_timer(self.now)
+        if room is None:
+            assert self.room.ended is not None
+            assert self.now >= self.room.ended + MEMORY
+        else:
+            self.step(lambda: room)
+            assert self.now < room.deadline() or room.ended is not None
+
+    @invariant()
+    def two_sides_and_little_mail(self) -> None:
+        room = self.room
+        tokens = [side.token for side in room.sides]
+        assert len(tokens) == len(set(tokens)) <= 2
+        assert (room.state in ENDINGS) == (room.ended is not None)
+        for side in room.sides:
+            assert 0 <= side.taken <= side.stored
+            assert len(side.pending) <= wire.WINDOW_MESSAGES
+            assert sum(map(len, side.pending)) <= wire.WINDOW_BYTES
+            if room.state in (State.BURNT, State.EXPIRED, State.ABANDONED):
+                assert side.pending == ()
+            else:
+                assert len(side.pending) == side.stored - side.taken
+
+    @invariant()
+    def one_connection_speaks_for_a_side(self) -> None:
+        for token in (A, B, C):
+            seats = [seat for seat in self.seats if seat.token == token]
+            assert sum(map(self.room.holds, seats)) == self.room.knows(token)
+
+    @invariant()
+    def everybody_is_told_what_is_so(self) -> None:
+        for seat, view in zip(self.seats, self.views, strict=True):
+            said = view.observe(self.room)
+            over = isinstance(said[-1], Ended) if said else False
+            assert over == (self.room.state in ENDINGS or not self.room.holds(seat))
+
+
+TestGuests = Guests.TestCase
