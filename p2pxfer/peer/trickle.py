@@ -15,6 +15,7 @@ from typing import Any
 from aiortc import RTCIceCandidate, RTCPeerConnection
 
 from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.peer import names
 from p2pxfer.peer.ice import Agent
 from p2pxfer.peer.signals import Candidate
 
@@ -87,6 +88,8 @@ class RemoteCandidates:
             self._agent.heard(candidate)
             if candidate.type == "relay":
                 await self._agent.released.wait()
+        if candidate.address.endswith(".local"):
+            names.understand_browsers()
         related = candidate.related or (None, None)
         with contextlib.suppress(OSError, ValueError):  # no multicast here, or all over
             await peer.addIceCandidate(

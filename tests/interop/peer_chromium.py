@@ -23,9 +23,10 @@ QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",  # nothing answers multicast DNS here
     "--allow-loopback-in-peer-connection",
 )
+SHOWN = "--disable-features=WebRtcHideLocalIpsWithMdns"  # most tests have no multicast
+HIDDEN = "HIDE_ADDRESSES"  # in the environment: names in their place, as browsers usually have
 
 
 async def main() -> None:
@@ -35,7 +36,8 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=[*QUIET])
+        words = [*QUIET] if os.environ.get(HIDDEN) else [*QUIET, SHOWN]
+        browser = await playwright.chromium.launch(executable_path=program, args=words)
         page = await browser.new_page()
         page.on("pageerror", lambda error: tell({"event": "error", "error": str(error)}))
         await page.expose_function("tell", tell)
