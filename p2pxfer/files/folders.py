@@ -66,10 +66,12 @@ class OutFolders:
     """
 
     def __init__(self, base: bytes, *, limit: int = HANDLES) -> None:
-        device = os.stat(base).st_dev
-        self.root = OutFolder(None, b"", b"", fresh=False, device=device, attributes=None)
+        found = os.stat(base)
+        self.root = OutFolder(None, b"", b"", fresh=False, device=found.st_dev, attributes=None)
         self.handles = FolderHandles(base, self.root, limit=limit)
         self.attributes_lost = 0
+        self._counts_links = found.st_nlink > 0  # not every filesystem does
+        self._removed = False
         self._chain = [self.root]
 
     def enter(self, path: bytes) -> OutFolder | None:
@@ -106,12 +108,27 @@ class OutFolders:
         while len(self._chain) > 1:
             self._close(self._chain.pop())
 
+    def all_there(self) -> bool:
+        """Whether nobody has removed a folder, with what had arrived in it; told at the end."""
+        return not (self._removed or self._is_gone(self.root))
+
+    def _is_gone(self, folder: OutFolder) -> bool:
+        try:
+            path, at = self.handles.locate(folder)
+            links = os.stat(path if at is None else at).st_nlink
+        except FileNotFoundError:
+            return True
+        except OSError:  # something else has its name now, and what is in it tells of itself
+            return False
+        return links == 0 and self._counts_links
+
     def _close(self, folder: OutFolder) -> None:
         folder.closed = True
         self._finish(folder)
 
     def _finish(self, folder: OutFolder) -> None:
         while folder.closed and folder.pending == 0 and folder.parent is not None:
+            self._removed |= self._is_gone(folder)
             try:
                 self._set_attributes(folder)
             except (OSError, OverflowError):

@@ -5,12 +5,14 @@ Where the names of finished ones come from is not known here (``placing.py``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from p2pxfer.files.admission import Admission
 from p2pxfer.files.basis import open_partial
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.handles import FolderHandles
+from p2pxfer.files.leftovers import matches
 from p2pxfer.files.partial import Home, PartialFile
 from p2pxfer.files.placing import Nameless, Placing
 from p2pxfer.files.records import Partial
@@ -50,6 +52,19 @@ class OpenFiles:
         """Whether the journal tells of something that an earlier run has left."""
         journal = self._placing.journal
         return journal is not None and admission.entry.path in journal.earlier_partials
+
+    def kept(self, admission: Admission) -> int:
+        """Bytes on the disk of what the journal says that an earlier run has left, if any."""
+        journal = self._placing.journal
+        earlier = journal and journal.earlier_partials.get(admission.entry.path)
+        if not earlier:
+            return 0
+        with contextlib.suppress(OSError):
+            path, at = self._handles.locate(admission.folder, earlier.temporary)
+            found = os.stat(path, dir_fd=at, follow_symlinks=False)
+            if matches(found, earlier):
+                return getattr(found, "st_blocks", 0) * _SECTOR
+        return 0
 
     def adopt(self, admission: Admission, size: int, home: Home) -> PartialFile | None:
         """Go on with what the journal says that an earlier run has left, if it is there.
@@ -98,7 +113,7 @@ class OpenFiles:
         admission, name = self._open.pop(partial)
         os.close(partial.fd)
         self._placing.remove(admission, name)
-        if self._placing.journal is not None:
+        if self._placing.journal and not self._placing.still_there(admission, name):
             self._placing.journal.forgotten([admission.entry.path])
         return admission
 

@@ -17,7 +17,7 @@ from p2pxfer.files.leftovers import matches
 from p2pxfer.files.naming import numbered, temporary
 from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new, sync_filesystem
 from p2pxfer.files.partial import CREATE, set_attributes, write_all
-from p2pxfer.files.records import Identity, Placed
+from p2pxfer.files.records import Identity, Partial, Placed
 from p2pxfer.manifest import Failure
 
 SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
@@ -96,6 +96,14 @@ class Placing:
             path, at = self._handles.locate(admission.folder, name)
             os.unlink(path, dir_fd=at)
 
+    def still_there(self, admission: Admission, name: bytes) -> Partial | None:
+        """The temporary ``name``, if it could not be removed."""
+        with contextlib.suppress(OSError):
+            path, at = self._handles.locate(admission.folder, name)
+            found = os.stat(path, dir_fd=at, follow_symlinks=False)
+            return Partial.of(admission.entry, name, found)
+        return None
+
     def write(self, small: SmallFile, name: bytes, *, sync: bool) -> Nameless:
         """Write the temporary ``name`` with all that is to be in it."""
         nameless = Nameless(small.admission, b"")
@@ -148,7 +156,7 @@ class Placing:
         lost = self.sync(nameless.admission for nameless in batch) if together else None
         if self.journal is not None and lost is None:
             self.journal.placed(_placed(batch))
-        gone = []
+        gone, stuck = [], []
         for nameless in batch:
             admission = nameless.admission
             nameless.error = nameless.error or lost
@@ -159,11 +167,14 @@ class Placing:
                 self.remove(admission, nameless.name)
             if nameless.error is not None:
                 gone.append(admission.entry.path)
+                stuck.append(self.still_there(admission, nameless.name))
             elif self.journal is not None and admission.name != wanted:
                 self.journal.placed(_placed([nameless]))
         if self.journal is not None:
             self.journal.forgotten(gone)
             self.journal.settled(nameless.admission.entry.path for nameless in batch)
+            for partial in filter(None, stuck):
+                self.journal.partial(partial)
         return [nameless.error for nameless in batch]
 
     def place(self, admission: Admission, name: bytes) -> EntryError | None:

@@ -164,6 +164,12 @@ class OutputTree:
         """Whether `adopt` or `older` may have something for an admitted file."""
         return admission.older is not None or self._open_files.may_adopt(admission)
 
+    def spared(self, admission: Admission) -> int:
+        """Content bytes of an admitted file that may be here already, and then need no room."""
+        if admission.older is not None:
+            return admission.entry.size
+        return min(self._open_files.kept(admission), admission.entry.size)
+
     def adopt(self, admission: Admission, size: int) -> PartialFile | None:
         """Go on with what an earlier run has left of an admitted file; see `PartialFile.stale`.
 
@@ -226,9 +232,15 @@ class OutputTree:
         """All entries are settled: set what folders still lack, and bring all to the disk.
 
         Raises:
-            LocalFileError: the disk reported that something written earlier is lost.
+            LocalFileError: the disk reported that something written earlier is lost, or somebody
+                removed it.
         """
         self._folders.finish()
+        if not self._folders.all_there():
+            raise LocalFileError(
+                "a folder was removed while files arrived in it",
+                "run the same command again on both sides",
+            )
         _, at = self._handles.locate(self._folders.root)
         try:
             if at is not None and not sync_filesystem(at):

@@ -65,6 +65,7 @@ class Exchange:
 
     Attributes:
         link: the present one.
+        confirmed: the other side is known to have the receipt.
         unheard: messages that came after the other side began anew, for the exchange that follows.
     """
 
@@ -80,6 +81,7 @@ class Exchange:
         unheard: Sequence[bytes] = (),
     ) -> None:
         self.link = link
+        self.confirmed = False
         self.unheard = list(unheard)
         self._machine = machine
         self._side = side
@@ -197,6 +199,7 @@ class Exchange:
             more = self.drain()
             if self._receipt is not None:
                 self.post(self._outbox.flush())
+                self.confirmed = True
                 return self._receipt
             if more or self._side.advance(self):
                 await asyncio.sleep(0)

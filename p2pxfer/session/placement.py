@@ -49,12 +49,12 @@ class Placement:
     device: Path | None = None
 
     def require(self, size: int, entries: int) -> None:
-        """Check that so many bytes and entries fit.
+        """Check that so many bytes and entries fit, unless much of it may be here already.
 
         Raises:
             NoSpace: they do not.
         """
-        if self.directory is not None:
+        if self.directory is not None and self.acceptance.existing is not ExistingPolicy.UPDATE:
             free_space(self.directory).require(size, entries)
 
     def open(self) -> Sink:

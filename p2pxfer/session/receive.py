@@ -11,22 +11,16 @@ from typing import Final
 
 from p2pxfer.errors import PeerGone, RoomRefused, StreamLost
 from p2pxfer.files.admission import ExistingPolicy
-from p2pxfer.files.journal import Journal
 from p2pxfer.pairing import code as codes
-from p2pxfer.progress import (
-    NullProgress,
-    Progress,
-)
+from p2pxfer.progress import NullProgress, Progress
 from p2pxfer.session.connect import Connector
 from p2pxfer.session.interaction import Interaction, Unattended
 from p2pxfer.session.link import Link
 from p2pxfer.session.network import Network
 from p2pxfer.session.placement import Acceptance
 from p2pxfer.session.receiving import transfer
-from p2pxfer.session.resume import Proofs, ReceiverMemory, Resume
-from p2pxfer.session.sinks import (
-    ByteWriter,
-)
+from p2pxfer.session.resume import ReceiverMemory, Resume, SessionMemory
+from p2pxfer.session.sinks import ByteWriter
 from p2pxfer.session.summary import Summary
 
 REJOIN_PATIENCE: Final = 12.0  # seconds for a live sender: it notices a dead peer within eight
@@ -90,15 +84,6 @@ async def receive(
     memory = ReceiverMemory(codes.read(codes.split(code)[0]), resume)
     link = await _found(connector, code, wait, memory)
 
-    def begin_journal(directory: Path, label: bytes, proofs: Proofs) -> Journal | None:
-        return memory.begin(
-            link.keys,
-            rendezvous=connector.rendezvous,
-            output=directory,
-            label=label,
-            proofs=proofs,
-        )
-
     try:
         return await transfer(
             link,
@@ -106,7 +91,7 @@ async def receive(
             progress,
             interaction=interaction,
             reconnect=connector.reconnecting(link, give_up_after),
-            begin_journal=begin_journal,
+            memory=SessionMemory(memory, link.keys, connector.rendezvous),
         )
     except StreamLost:
         await asyncio.to_thread(memory.forget, link.keys)

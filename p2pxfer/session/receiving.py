@@ -19,19 +19,12 @@ from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.journal import Journal
 from p2pxfer.manifest import EntryKind, Failure, TransferKind, block_count
 from p2pxfer.pairing.keys import Role
-from p2pxfer.progress import (
-    Advanced,
-    FileStarted,
-    Offered,
-    Progress,
-    TextReceived,
-    Waiting,
-)
+from p2pxfer.progress import Advanced, FileStarted, Offered, Progress, TextReceived, Waiting
 from p2pxfer.session.exchange import Exchange, Reconnect
 from p2pxfer.session.interaction import Interaction, view
 from p2pxfer.session.link import Link
 from p2pxfer.session.placement import Acceptance, Placement, place
-from p2pxfer.session.resume import BeginJournal, Proofs
+from p2pxfer.session.resume import Proofs, SessionMemory
 from p2pxfer.session.sinks import (
     Arrived,
     ArrivedWhole,
@@ -82,9 +75,9 @@ class ReceiveSide:
         pool: ThreadPoolExecutor,
         progress: Progress,
         interaction: Interaction,
-        begin_journal: BeginJournal,
+        memory: SessionMemory,
     ) -> None:
-        self._begin_journal = begin_journal
+        self._memory = memory
         self._proofs: Proofs = ()
         self._journal: Journal | None = None
         self._lasts = False  # another run can go on with it: it is no stream
@@ -270,7 +263,9 @@ class ReceiveSide:
             and self._pages[0].entries[0].kind is EntryKind.FILE
         )
         placement = place(self._acceptance, single=single)
-        placement.require(totals.size or 0, totals.entries)
+        directory = placement.directory
+        if directory is None or not self._memory.continues(directory, self._proofs):
+            placement.require(totals.size or 0, totals.entries)  # else much of it may be here
         return placement
 
     def _open_sink(self, placement: Placement | None) -> Sink:
@@ -279,7 +274,7 @@ class ReceiveSide:
         return sink
 
     def _record(self, sink: TreeSink, label: bytes) -> None:
-        self._journal = self._begin_journal(sink.directory, label, self._proofs)
+        self._journal = self._memory.begin(sink.directory, label, self._proofs)
         if self._journal is not None:
             sink.record(self._journal)
 
@@ -369,9 +364,12 @@ async def transfer(
     *,
     interaction: Interaction,
     reconnect: Reconnect | None,
-    begin_journal: BeginJournal,
+    memory: SessionMemory,
 ) -> Summary:
-    """Receive over ``link``, and over those that replace it; close the last one."""
+    """Receive over ``link``, and over those that replace it; close the last one.
+
+    The journal stays where the same commands may yet bring it further.
+    """
     machine = Receiver(link.keys.key(RECEIPT, Role.B), time.monotonic())
     pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     side = ReceiveSide(
@@ -380,13 +378,14 @@ async def transfer(
         pool=pool,
         progress=progress,
         interaction=interaction,
-        begin_journal=begin_journal,
+        memory=memory,
     )
     keep = True
     exchange = side.exchange = Exchange(link, machine, side, progress, reconnect=reconnect)
     try:
         receipt = await exchange.run()
-        keep = False  # until then the sender may still have to be told that it is done
+        # Else the sender may still have to be told that it is done, or come with what is missing.
+        keep = side.tally.mendable or side.skipped > 0 or not exchange.confirmed
         return side.tally.finish(receipt, side.skipped, time.monotonic() - side.accepted)
     except PeerRestarted:
         raise PeerMisbehaved("the sender began again under an old code") from None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -33,7 +33,6 @@ CODE_CONTEXT: Final = b"p2pxfer/1 code\0"
 
 Resume = Literal["auto", "any", "never"]
 Proofs = Sequence[tuple[bytes, bytes]]
-BeginJournal = Callable[[Path, bytes, Proofs], Journal | None]  # takes directory, label, proofs
 
 
 class SenderMemory:
@@ -118,7 +117,7 @@ class ReceiverMemory:
         self._journals.expire(time.time())
         if self._resume == "never":
             return None
-        directory = os.path.realpath(os.fsencode(output))
+        directory = _real(output)
         header = Header(
             resume_id=resume_id(keys.secret),
             secret=keys.secret,
@@ -132,6 +131,10 @@ class ReceiverMemory:
             return self._journals.create(header, self._continued(keys, directory, proofs))
         except LocalFileError:
             return None
+
+    def continues(self, keys: SessionKeys, *, output: Path, proofs: Proofs) -> bool:
+        """Whether `begin` would find something to go on with."""
+        return bool(self._continued(keys, _real(output), proofs))
 
     def _continued(self, keys: SessionKeys, directory: bytes, proofs: Proofs) -> list[JournalView]:
         if self._resume == "never":
@@ -149,3 +152,32 @@ class ReceiverMemory:
             known = {view.name for view in proven}
             proven += [v for v in self._journals.find(output=directory) if v.name not in known]
         return proven
+
+
+class SessionMemory:
+    """What a receiver remembers of one session; see `ReceiverMemory`.
+
+    Args:
+        memory: of all sessions.
+        keys: of this one.
+        rendezvous: where it came about.
+    """
+
+    def __init__(self, memory: ReceiverMemory, keys: SessionKeys, rendezvous: str) -> None:
+        self._memory = memory
+        self._keys = keys
+        self._rendezvous = rendezvous
+
+    def begin(self, output: Path, label: bytes, proofs: Proofs) -> Journal | None:
+        """Begin the transfer's journal, or None where none can be kept."""
+        return self._memory.begin(
+            self._keys, rendezvous=self._rendezvous, output=output, label=label, proofs=proofs
+        )
+
+    def continues(self, output: Path, proofs: Proofs) -> bool:
+        """Whether there is something of earlier runs to go on with."""
+        return self._memory.continues(self._keys, output=output, proofs=proofs)
+
+
+def _real(output: Path) -> bytes:
+    return os.path.realpath(os.fsencode(output))

@@ -366,7 +366,7 @@ async def transfer(
             progress.emit(Waiting("accept"))
             try:
                 receipt = await exchange.run()
-                if memory:
+                if memory and not (side.tally.mendable or side.skipped):
                     memory.finish()
                 return side.tally.finish(receipt, side.skipped, side.elapsed())
             except PeerRestarted:

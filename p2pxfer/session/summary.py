@@ -12,6 +12,10 @@ from p2pxfer.progress import EntryFailed, FileFinished, Finished, Progress
 from p2pxfer.transfer.actions import Outcome
 from p2pxfer.transfer.messages import Receipt
 
+AGAIN: Final = (
+    "the lines above name what is missing, and why\n"
+    "mend that, and run the same command again on both sides: only what is missing is sent"
+)
 RECEIPT: Final = "receipt"  # label of the key that the receipt is signed with
 
 REASONS: Final = {
@@ -27,6 +31,18 @@ REASONS: Final = {
     Failure.TOO_LARGE: "it is over the receiver's --max-size",
     Failure.PARENT_FAILED: "the folder that it is in did not arrive",
 }
+
+# What may arrive when the same is sent again; what the receiver does not want stays away.
+MENDABLE: Final = frozenset(
+    {
+        Failure.CHANGED,
+        Failure.VANISHED,
+        Failure.UNREADABLE,
+        Failure.NO_SPACE,
+        Failure.WRITE_FAILED,
+        Failure.PARENT_FAILED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +63,20 @@ class Summary:
 
 
 class Tally:
-    """Counts outcomes as they settle, tells them, and sums them up in a root."""
+    """Counts outcomes as they settle, tells them, and sums them up in a root.
+
+    Attributes:
+        reasons: by entry number, where more is known than the failure.
+        mendable: some entry did not arrive for a reason that can be mended.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._root = TransferRoot()
         self._files = 0
         self._failed = 0
-        self.reasons: dict[int, str] = {}  # by entry number, where more is known than the failure
+        self.reasons: dict[int, str] = {}
+        self.mendable = False
 
     @property
     def failed(self) -> int:
@@ -67,6 +89,7 @@ class Tally:
         self._root.add(entry, failure, outcome.root or b"")
         if failure is not None:
             self._failed += 1
+            self.mendable |= failure in MENDABLE
             reason = self.reasons.pop(outcome.number, None) or REASONS[failure]
             self._progress.emit(EntryFailed(entry.path, reason))
         elif entry.kind is EntryKind.FILE:
@@ -90,5 +113,6 @@ class Tally:
         if missing:
             entries = "1 entry" if missing == 1 else f"{missing:,} entries"
             rest = "; all the rest did" if self._files else ""
-            raise PartlyDone(f"{entries} did not arrive{rest}")
+            hint = AGAIN if self.mendable or skipped else None
+            raise PartlyDone(f"{entries} did not arrive{rest}", hint)
         return Summary(receipt.size, self._files, seconds, receipt.root)

@@ -61,6 +61,8 @@ class TreeSink:
         self._max_size = max_size
         self._listed_size = 0  # of what was admitted, and may still come
         self._begun_size = 0
+        self._spared: dict[int, int] = {}  # bytes of those to come that may be here, by number
+        self._spared_size = 0
         self._admissions: dict[int, Admission] = {}
         self._asking: list[int] = []
         self._likely: list[int] = []
@@ -94,7 +96,10 @@ class TreeSink:
                 self._asking.append(number)
             if entry.kind is EntryKind.FILE and self._tree.may_hold(admission):
                 self._likely.append(number)
-        self.require(max(self._listed_size - self._begun_size, 0), len(self._admissions))
+                self._spared[number] = spared = max(self._tree.spared(admission), 0)
+                self._spared_size += spared
+        to_come = self._listed_size - self._begun_size - self._spared_size
+        self.require(max(to_come, 0), max(len(self._admissions) - len(self._spared), 0))
         return refused
 
     def questions(self) -> list[tuple[int, Entry]]:
@@ -109,6 +114,7 @@ class TreeSink:
         if admission.failure is None:
             return None
         del self._admissions[number]
+        self._needs_room(number)
         self._listed_size -= max(admission.entry.size, 0)
         return admission.failure, admission.reason
 
@@ -180,6 +186,10 @@ class TreeSink:
             self._file.close()
         self._tree.close(keep=keep and self._journal is not None)
 
+    def _needs_room(self, number: int) -> None:
+        """It is no longer to come: from here on the disk tells what room it needs."""
+        self._spared_size -= self._spared.pop(number, 0)
+
     def _over(self, size: int) -> bool:
         return self._max_size is not None and size > self._max_size
 
@@ -199,6 +209,7 @@ class TreeSink:
         if block_digest(data) != digest or file_root([digest], size) != root:
             raise IntegrityError("a file arrived damaged; nothing of it was written")
         self._begun_size += size
+        self._needs_room(number)
         del self._admissions[number]
         self._small.append((number, SmallFile(admission, bytes(data), mode, mtime_ns)))
         self._small_bytes += size
@@ -206,6 +217,7 @@ class TreeSink:
     def _begin(self, begin: BeginFile, results: list[Result]) -> None:
         self._file = file = IncomingFile(begin)
         self._begun_size += max(begin.size, 0)
+        self._needs_room(begin.number)
         if self._over(self._begun_size):
             self._fail(file, Failure.TOO_LARGE, "it is over --max-size", results)
             return

@@ -36,12 +36,24 @@ def delete(path: Path) -> None:
     path.unlink()
 
 
+def replace(path: Path) -> None:
+    beside = path.with_name("beside")
+    beside.write_bytes(b"as editors save")
+    beside.replace(path)
+
+
 @pytest.mark.parametrize(
     ("meddle", "reason"),
-    [(grow, "changed"), (shrink, "changed"), (rewrite, "changed"), (delete, "vanished")],
+    [
+        (grow, "changed"),
+        (shrink, "changed"),
+        (rewrite, "changed"),
+        (delete, "vanished"),
+        (replace, "vanished"),
+    ],
 )
 def test_a_file_that_changes_while_it_is_sent(machine, meddle, reason):
-    """Growing, truncated, rewritten or deleted: neither side calls it done, both say why."""
+    """Growing, truncated, rewritten, deleted or replaced: neither calls it done, both say why."""
     source = machine.path / "large"
     source.write_bytes(os.urandom(LARGE))
     sender = machine.send(source)
