@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import random
 import signal
@@ -21,57 +20,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-COMMAND = (sys.executable, "-m", "p2pxfer")
+from soaking.commands import COMMAND, PATIENCE, Run
+
 LARGE = 280 * 10**6  # bytes of the largest file
 SMALL = 500  # files of 40,000 bytes beside it
 SPEED = "40M"  # bytes a second, so that a transfer takes a while
-PATIENCE = 120.0  # seconds without a word from either side
 LATEST = 5.0  # seconds between a connection and a kill
 SHARE = 0.05  # of the whole that a kill may cost
 ANSWERING = 5.0  # seconds until somebody who was told no tries again
 UNCONNECTED = 0.2  # of the kills come while the two sides look for each other
-
-Event = dict[str, Any]
-
-
-class Run:
-    """A command under way, and the events that it has told."""
-
-    def __init__(self, words: list[str], env: dict[str, str], log: Path) -> None:
-        self._errors = log.open("ab")
-        self.process = subprocess.Popen(
-            [*COMMAND, *words], env=env, stdout=subprocess.PIPE, stderr=self._errors
-        )
-        self.events: list[Event] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def told(self, name: str) -> list[Event]:
-        """Its events of one name, so far."""
-        return [event for event in list(self.events) if event["event"] == name]
-
-    @property
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def end(self, number: int) -> None:
-        """Send it a signal, and read what it told until then."""
-        if not self.ended:
-            self.process.send_signal(number)
-        self.join()
-
-    def join(self) -> None:
-        self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        self._errors.close()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.endswith(b"\n"):  # the last one may be cut
-                self.events.append(json.loads(line))
 
 
 @dataclass
@@ -170,14 +128,14 @@ class Transfer:
         log = self._work / "errors"
         if self._sender is None:
             folder = str(self._work / "sent")
-            self._sender = Run(["send", "--json", "--limit", SPEED, folder], self._env, log)
+            self._sender = Run(["send", "--json", "--limit", SPEED, folder], env=self._env, log=log)
             sender = self._sender
             self._until(lambda: sender.told("code") or sender.ended)
         self._code = self._sender.told("code")[-1]["code"]
         if self._receiver is None:
             env = {**self._env, "P2PXFER_CODE": self._code}
             words = ["receive", "--json", "--yes", "--output", str(self._out)]
-            self._receiver = Run(words, env, log)
+            self._receiver = Run(words, env=env, log=log)
 
     def _moment(self) -> Callable[[], bool]:
         """When to kill: a while after the connection, or while there is none."""

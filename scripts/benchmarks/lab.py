@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,10 +31,15 @@ class Host:
 
 @dataclass(frozen=True)
 class Lab:
-    """Two hosts, which may be one."""
+    """Two hosts, which may be one, and what emulates the link between them."""
 
     sender: Host
     receiver: Host
+    emulator: subprocess.Popen | None = None
+
+    def cut(self, *, out: bool) -> None:
+        """Let every packet be lost, or carry them again."""
+        self.emulator.send_signal(signal.SIGUSR1 if out else signal.SIGUSR2)
 
 
 def need_root() -> None:
@@ -101,7 +107,7 @@ def link(**options: float) -> Iterator[Lab]:
             Host(("ip", "netns", "exec", name), address)
             for name, address in zip(names, (NEAR, FAR), strict=True)
         )
-        yield Lab(near, far)
+        yield Lab(near, far, process)
     finally:
         process.terminate()
         process.wait()
