@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ifaddr
 from aioice import ice, stun, turn
 
-from p2pxfer.peer import gathering
+from p2pxfer.peer import gathering, tunnels
 from p2pxfer.peer.headstart import HeadStart
 from p2pxfer.peer.servers import Endpoint
 from p2pxfer.peer.signals import Candidate
@@ -264,6 +264,7 @@ class Agent:
         for chosen in (addresses, [] if self._loopback else _link_local()[:MAX_HOSTS], LOOPBACK):
             found = await connection.get_component_candidates(component=1, addresses=list(chosen))
             if found:
+                tunnels.prefer_others(found)
                 connection._local_candidates += found
                 self.kinds.add("host")
                 return

@@ -77,6 +77,23 @@ def test_loopback_is_kept_to_oneself_where_there_is_a_network(in_namespace, join
     in_namespace(work, *LAN)
 
 
+def test_every_interface_counts_and_a_tunnel_least(in_namespace, joined):
+    """All are told, and the path goes past the VPN where it can."""
+    tunnel = ("tuntap add dev t0 mode tun", "addr add 10.8.0.1/24 dev t0", "link set t0 up")
+    cable = ("link add e0 type veth peer name e1", "link set e1 up", "link set e0 up")
+
+    async def work() -> None:
+        async with joined(loopback=False) as pair:
+            await pair.open()
+            told = re.findall(r"udp (\d+) ([0-9.]+) \d+ typ host", pair.sent["a"][0].decode())
+            priority = {address: int(number) for number, address in told}
+            assert priority.keys() == {"10.8.0.1", "10.9.0.1", "10.10.0.1"}
+            assert priority["10.8.0.1"] < priority["10.9.0.1"] == priority["10.10.0.1"]
+            assert not pair.a.path().local.startswith("10.8.")
+
+    in_namespace(work, *tunnel, *LAN, *cable, "addr add 10.10.0.1/24 dev e0")
+
+
 def test_ipv6_alone_is_enough(in_namespace, joined):
     """No IPv4 address anywhere."""
 
