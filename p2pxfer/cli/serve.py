@@ -254,8 +254,18 @@ def _welcome(settings: Settings, port: int, screen: Screen) -> str:
         f"rendezvous listens on {host} port {port}; Ctrl-C ends it\n"
         f"one side types:  p2pxfer send FILE -r {shown}\n"
         f"the other:       p2pxfer receive -r {shown}\n"
+        + _carries(settings.carriage)
         + ("" if not is_loopback(settings.host) else LOOPBACK_ONLY)
     )
+
+
+def _carries(carriage: Carriage) -> str:
+    from p2pxfer.cli.wording import size
+
+    if not carriage.each:
+        return ""
+    each, total = size(carriage.each), size(carriage.total)
+    return f"it carries streams that find no path: {each} a day for one address, {total} in all\n"
 
 
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

@@ -126,7 +126,8 @@ async def _rendezvous(url: str, servers: list[IceServer]) -> AsyncIterator[Findi
             )
             return
         took = (loop.time() - began) * 1e3
-        yield Finding("rendezvous", Verdict.GOOD, f"{client.url} answers in {took:.0f} ms")
+        relays = ", and relays where nothing else works" if offered.relay_bytes else ""
+        yield Finding("rendezvous", Verdict.GOOD, f"{client.url} answers in {took:.0f} ms{relays}")
         servers += [IceServer.from_config(entry) for entry in offered.ice_servers]
         if client.date is not None:
             yield _clock((client.date - datetime.now(UTC)).total_seconds())

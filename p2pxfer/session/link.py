@@ -175,6 +175,8 @@ async def connect(
             held=held.pop_all(),
             tracks=tracks.received if tracks is not None else (),
         )
+    if restraint is not None and restraint.background:
+        progress.emit(Note("--background has no effect on what goes through the rendezvous"))
     rest = max(0.0, time.perf_counter() - began - sum(path.took.values()))
     took = replace(took, checks=took.checks + rest)
     progress.emit(Connected("relay", *circuit.ends, circuit.rtt_ms, took, "rendezvous"))

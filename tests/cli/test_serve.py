@@ -87,6 +87,19 @@ def test_it_serves_until_it_is_told_to_end(number, tmp_path):
         assert (process.returncode, out, err) == (0, "", "")
 
 
+def test_it_says_how_much_it_carries():
+    """To its operator, and to clients, who get no more than all together do."""
+    flags = ["--relay-bytes", "2G", "--relay-total", "1.5G", "--relay-rate", "5M"]
+    with serving(*flags) as (process, url):
+        assert config(url)["relay_bytes"] == 1_500_000_000
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        while "carries" not in line:
+            assert line, "it was never said"
+            line = process.stderr.readline()
+        assert "2.00 GB a day for one address, 1.50 GB in all" in line
+
+
 def test_it_serves_tls(tls):
     """With the operator's own certificate."""
     files = ("--tls-cert", str(tls[0]), "--tls-key", str(tls[1]))
@@ -113,6 +126,11 @@ def test_a_port_that_is_taken_is_said():
         (["--tls-cert", "/nowhere/c", "--tls-key", "/nowhere/k"], 8, "can't read /nowhere/c"),
         (["--tls-cert", __file__, "--tls-key", __file__], 2, "no certificate with its key"),
         (["--motd", "two\nlines"], 2, "--motd"),
+        (["--relay-rate", "5M"], 2, "--relay-bytes"),
+        (["--relay-total", "5G"], 2, "--relay-bytes"),
+        (["--relay-bytes", "2G", "--relay-rate", "1k"], 2, "too slow"),
+        (["--relay-bytes", "much"], 2, "not a size"),
+        (["--relay-bytes", "0"], 2, "take a size"),
         (["--motd", "x" * 501], 2, "--motd"),
         (["--code-lifetime", "soon"], 2, "not a time"),
         (["--stun-url", "http://x"], 2, "STUN server"),
