@@ -1,4 +1,4 @@
-"""Three system calls that Python lacks, each with what to do where the system lacks it too.
+"""Four system calls that Python lacks, each with what to do where the system lacks it too.
 
 Loaded with ctypes at first use; nothing here knows what the files are for.
 """
@@ -15,6 +15,7 @@ from functools import cache
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _RENAME_EXCL = 4  # sys/stdio.h of macOS
 _PUNCH_HOLE = 0x01 | 0x02  # linux/falloc.h: KEEP_SIZE, PUNCH_HOLE
+_WRITE = 2  # sync_file_range(2): SYNC_FILE_RANGE_WRITE
 _UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK))
 
 CAN_SYNC_FILESYSTEM = sys.platform.startswith("linux")
@@ -83,6 +84,17 @@ def punch_hole(fd: int, offset: int, length: int) -> bool:
     return call is not None and call(fd, offset, length)
 
 
+def start_writing(fd: int, offset: int, length: int) -> None:
+    """Have the system begin to write these bytes to the disk, without waiting for it.
+
+    Nothing is sure before `os.fsync`, which then has less left to do. Nothing happens where the
+    system has no such call, or refuses it.
+    """
+    call = _sync_file_range()
+    if call is not None:
+        call(fd, offset, length)
+
+
 @cache
 def _syncfs() -> Callable[[int], None] | None:
     if not CAN_SYNC_FILESYSTEM:
@@ -100,6 +112,19 @@ def _syncfs() -> Callable[[int], None] | None:
             raise OSError(number, os.strerror(number))
 
     return call
+
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int], object] | None:
+    if not sys.platform.startswith("linux") or sys.maxsize < 2**32:  # where offsets are split up
+        return None
+    import ctypes  # noqa: PLC0415  # only writers need it, and only at first use
+
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is None:
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return lambda fd, offset, length: function(fd, offset, length, _WRITE)
 
 
 @cache

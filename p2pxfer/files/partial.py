@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from p2pxfer.files.failures import reading, writing
-from p2pxfer.files.native import punch_hole
+from p2pxfer.files.native import punch_hole, start_writing
 from p2pxfer.files.reader import pread
 from p2pxfer.files.records import Identity
 from p2pxfer.manifest import UNKNOWN_SIZE
@@ -29,6 +29,7 @@ CREATE = (
 )
 _MOST_BUFFERS = 1024  # IOV_MAX of Linux and macOS
 _ZEROS = bytes(256 * 1024)
+_WRITTEN_TOGETHER = 8 * 1024 * 1024  # bytes; so much at once is no slower than all at the end
 
 
 class Home(Protocol):
@@ -51,7 +52,7 @@ class PartialFile:
             a hole, or said to be right (`keep`) before it can be committed.
     """
 
-    __slots__ = ("_sure", "fd", "home", "size", "stale", "written")
+    __slots__ = ("_begun", "_end", "_sure", "fd", "home", "size", "stale", "written")
 
     def __init__(self, fd: int, size: int, home: Home, *, stale: int = 0) -> None:
         self.fd = fd
@@ -60,6 +61,7 @@ class PartialFile:
         self.home = home
         self.stale = stale
         self._sure = RangeSet()
+        self._begun = self._end = 0  # between them is what the disk was not told of yet
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes from ``offset`` on; fewer where the file ends by now.
@@ -92,6 +94,12 @@ class PartialFile:
         except OSError as error:
             raise writing(error) from error
         self._reach(offset, length)
+        if offset != self._end:
+            self._begun = offset
+        self._end = offset + length
+        if self._end - self._begun >= _WRITTEN_TOGETHER:
+            start_writing(self.fd, self._begun, self._end - self._begun)
+            self._begun = self._end
 
     def hole(self, offset: int, length: int) -> None:
         """Leave ``length`` zeros at ``offset``, without storing them where that can be had.
