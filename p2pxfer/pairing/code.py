@@ -10,7 +10,7 @@ import secrets
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
@@ -67,10 +67,9 @@ class ChosenCode:
     canonical: str = field(repr=False)
     bits: float
 
-    @cached_property
+    @property
     def _stretched(self) -> bytes:
-        stretch = Scrypt(salt=SCRYPT_SALT, length=32, n=SCRYPT_COST, r=SCRYPT_BLOCK, p=1)
-        return stretch.derive(self.canonical.encode())
+        return _stretch(self.canonical)
 
     def room_name(self) -> bytes:
         """The 32 bytes that name the room where both sides meet, without a nameplate.
@@ -84,6 +83,12 @@ class ChosenCode:
     def password(self) -> bytes:
         """What goes into the PAKE: 32 bytes, which the room's name does not give away."""
         return derive(self._stretched, b"", "password")
+
+
+@lru_cache(maxsize=1)  # what a command asks for is asked for in two places, of two objects
+def _stretch(canonical: str) -> bytes:
+    stretch = Scrypt(salt=SCRYPT_SALT, length=32, n=SCRYPT_COST, r=SCRYPT_BLOCK, p=1)
+    return stretch.derive(canonical.encode())
 
 
 def draw(nameplate: int, words: int = MIN_WORDS) -> Code:

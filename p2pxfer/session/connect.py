@@ -130,6 +130,7 @@ class Connector:
                     self._announce(str(code), sending, min(sending.wait, room.expires_in))
                 if self._host is not None:
                     self._host.announce(room.nameplate)
+                self.warm()  # a receiver takes longer to come than this to load
                 try:
                     keys = await self._pairing.pair(room, Role.A, code.password(), sending.wait)
                 except (CodeExpired, VerificationRefused):
@@ -330,6 +331,7 @@ class Connector:
         async with contextlib.AsyncExitStack() as held:
             client = await self._enter(held)
             self._progress.emit(Waiting("peer"))
+            self.warm()  # whoever comes second finds it done
             deadline = time.monotonic() + wait
             stale = False
             while True:
