@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LABEL = "p2pxfer"
 HIGH_WATER = 1 << 20  # bytes waiting to be sent above which `Channel.send` waits
 LOW_WATER = HIGH_WATER // 2  # bytes at which it goes on
-BEST_MESSAGE = 64 * 1024  # bytes; larger ones are no faster
+BEST_MESSAGE = 256 * 1024  # bytes; beyond that more is waited for than is saved
 MAX_EARLY = 4 << 20  # bytes kept until somebody listens
 OVERHEAD = 64  # bytes charged for a message beside its own, so that tiny ones are bounded
 LONGEST = 256 * 1024  # bytes of a message that is taken

@@ -26,7 +26,7 @@ from p2pxfer.rendezvous.flow import Flow
 from p2pxfer.rendezvous.link import Link
 from p2pxfer.rendezvous.messages import FRAME_OVERHEAD, Credit, Ended, Forward, Frame
 
-MAX_MESSAGE: Final = 64 * 1024  # bytes of a message that is sent, as over a data channel
+MAX_MESSAGE: Final = 256 * 1024  # bytes of a message that is sent, as over a data channel
 MOST_QUEUED: Final = 256 * 1024  # bytes in front of the window above which `Circuit.send` waits
 CLOSE_GRACE: Final = 0.5  # seconds for what is queued, when closing
 RTT_GRACE: Final = 0.5  # seconds for the first round trip to be measured

@@ -309,7 +309,7 @@ async def test_a_killed_peer_does_not_hold_up_closing():
     child.send_signal(signal.SIGKILL)
     await child.wait()
     for _ in range(8):
-        await channel.send(bytes(channel.max_message))
+        await channel.send(bytes(65_536))
     async with asyncio.timeout(15):
         await ours.close()
     await listening
