@@ -17,7 +17,8 @@ from p2pxfer.peer import sockets
 from p2pxfer.peer.outgoing import Address, Buffers, Outgoing
 
 READS = 96  # calls in one turn of the loop, so that it stays under a millisecond,
-READ = 192 * 1024  # and bytes after which there is no further one
+READ = 640 * 1024  # and bytes after which there is no further one,
+TAKEN = 160  # and datagrams
 
 Sink = Callable[[list[bytes], float], None]
 
@@ -95,7 +96,7 @@ class BatchTransport(asyncio.DatagramTransport):
             if self._closing:
                 return
             total += len(data)
-            if total > READ:
+            if total > READ or len(taken) > TAKEN:
                 break
         if taken and self._sink is not None:
             self._sink(taken, now)

@@ -28,7 +28,8 @@ MASK: Final = 0xFFFFFFFF
 HALF: Final = 0x80000000
 CALL_PACKETS: Final = 64  # what one UDP_SEGMENT call takes
 CALL_BYTES: Final = 65_507  # the longest UDP payload over IPv4
-CALLS: Final = 4  # of these a flight, so that what it costs by itself is shared by many packets
+FLIGHT_PACKETS: Final = 180  # so that what a flight costs by itself is shared by many of them,
+FLIGHT_CALLS: Final = 12  # and a flight of the longest takes no longer to encrypt
 RECORD: Final = 64  # bytes of a DTLS record and more around a packet
 
 
@@ -241,7 +242,8 @@ class Sending:
             return 0
         if self._pacer.late:
             self._rate.limited(board.in_flight)
-        flight = CALLS * min(CALL_PACKETS, max(1, CALL_BYTES // (size + RECORD))) * size
+        together = min(CALL_PACKETS, max(1, CALL_BYTES // (size + RECORD)))
+        flight = min(FLIGHT_CALLS, FLIGHT_PACKETS // together) * together * size
         return min(room, max(allowance, size), flight)
 
     def _probe_window(self, now: float) -> bool:

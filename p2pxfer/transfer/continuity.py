@@ -18,7 +18,7 @@ from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.transfer.frames import LINK_TYPES, decode, encode
 from p2pxfer.transfer.messages import Attach, Received
 
-TELL_EVERY: Final = 512 * 1024  # bytes had until the other side is told
+TELL_EVERY: Final = 2 * 1024 * 1024  # bytes had until the other side is told
 KEEP: Final = 16 * 1024 * 1024  # bytes kept for the other side, beyond which nothing more is sent
 OVERHEAD: Final = 64  # bytes charged for a message beside its own, so that tiny ones are bounded
 

@@ -246,19 +246,19 @@ def test_kept_bytes_are_bounded():
 
 
 def test_little_is_told_of_what_was_had():
-    """Each half megabyte, or when nothing else goes out; nothing twice, nothing when cut off."""
+    """Each two megabytes, or when nothing else goes out; nothing twice, nothing when cut off."""
     one, _ = met()
     assert one.to_tell(idle=True) is None
     one.receive(message(0))
     assert one.to_tell(idle=False) is None
     assert one.to_tell(idle=True) == had(1)
     assert one.to_tell(idle=True) is None
-    big = encode(m.Data(bytes(TELL_EVERY // 3)))
-    for _ in range(2):
+    big = encode(m.Data(bytes(TELL_EVERY // 12)))
+    for _ in range(11):
         one.receive(big)
         assert one.to_tell(idle=False) is None
     one.receive(big)
-    assert one.to_tell(idle=False) == had(4)
+    assert one.to_tell(idle=False) == had(13)
     one.receive(big)
     one.attach()
     assert one.to_tell(idle=True) is None
