@@ -18,7 +18,7 @@ from p2pxfer.files.hashing import FileRoot, block_digest, file_root, is_zero, ze
 from p2pxfer.files.reader import SMALL, SourceFile, SourceTree
 from p2pxfer.manifest import Entry, Failure, block_size
 
-AHEAD: Final = 16 * 1024 * 1024  # bytes read and not yet taken
+AHEAD: Final = 8 * 1024 * 1024  # bytes read and not yet taken
 BATCH_BYTES: Final = 2 * 1024 * 1024  # read in one trip to the worker thread
 BATCH_PIECES: Final = 384
 BATCH_SMALL: Final = 128  # files
