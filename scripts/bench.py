@@ -3,14 +3,18 @@
     scripts/bench                    every section; two hours
     scripts/bench channel files      these
     scripts/bench --write …          the same, and the figures into docs/benchmarks.md
+    scripts/bench --realtime …       every tool, alike, ahead of whatever else runs here
 
 Both ends run as processes of their own, in network namespaces made for it; the peers are installed
-into an environment of their own. Quote ratios and medians: machines are noisy.
+into an environment of their own. Quote ratios and medians: machines are noisy. With --realtime
+(Linux, root) all of it, both ends of every tool included, is scheduled in real time (SCHED_RR,
+sched(7)): other work on the machine waits.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import platform
 import re
@@ -20,7 +24,9 @@ from pathlib import Path
 
 from benchmarks import browser, peers, sections, waiting
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+ROOT = Path(__file__).resolve().parent.parent
+PRIORITY = 10  # of 1 to 99
+PAGE = ROOT / "docs" / "benchmarks.md"
 MARK = "<!-- scripts/bench writes what follows -->"
 SECTIONS = {
     "channel": ("A bare channel", sections.channel),
@@ -39,10 +45,11 @@ SECTIONS = {
 ALONE = {"start", "memory"}  # these need nobody else's tools
 
 
-def machine() -> str:
+def machine(*, realtime: bool) -> str:
     """What the figures were taken on."""
     system = f"{platform.system()} {platform.release()}, {os.cpu_count()} processors"
-    return f"{time.strftime('%Y-%m-%d')}, {system}, Python {platform.python_version()}."
+    how = ", all tools with real-time priority" if realtime else ""
+    return f"{time.strftime('%Y-%m-%d')}, {system}, Python {platform.python_version()}{how}."
 
 
 def write(title: str, text: str) -> None:
@@ -61,18 +68,22 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
+    parser.add_argument("--realtime", action="store_true", help="ahead of other work here")
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"there is no section {', '.join(sorted(unknown))}")
     names = options.sections or list(SECTIONS)
     if not ALONE.issuperset(names):
         peers.install()
+    compileall.compile_dir(ROOT / "p2pxfer", quiet=1)  # as pip does for those that it installs
+    if options.realtime:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
     for name in names:
         title, work = SECTIONS[name]
         print(f"{title} …", flush=True)
         with tempfile.TemporaryDirectory(prefix="p2pxfer-bench-") as folder:
             lines = work(options.rounds, Path(folder))
-        text = "\n".join([f"## {title}", "", machine(), "", *lines]) + "\n"
+        text = "\n".join([f"## {title}", "", machine(realtime=options.realtime), "", *lines]) + "\n"
         print(text, flush=True)
         if options.write:
             write(f"## {title}", text)

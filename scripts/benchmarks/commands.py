@@ -107,13 +107,14 @@ def growing(target: Path) -> Callable[[subprocess.Popen], Iterator[tuple[float, 
 
 
 class P2pxfer:
-    """This project's commands, meeting by a code that both have."""
+    """This project's commands, meeting by a code that both have; as quiet as the others."""
 
     name = "p2pxfer"
 
-    def __init__(self, lab: Lab, work: Path, *options: str) -> None:
+    def __init__(self, lab: Lab, work: Path, *options: str, follow: bool = False) -> None:
         self._lab = lab
         self._options = options
+        self._told = "--json" if follow else "-q"
         self._code = work / "p2pxfer-code"
         self._code.write_text(secrets.token_hex(32))
         self._code.chmod(0o600)
@@ -125,13 +126,13 @@ class P2pxfer:
         self.env["P2PXFER_RENDEZVOUS"] = f"http://{host.address}:8765"
 
     def transfer(self, source: Path, target: Path, limit: float = 600.0) -> Run:
-        """Move it; what has arrived is what the receiver says in its events."""
+        """Move it; what has arrived is what the receiver says in its events, if it is followed."""
         common = ["--code-file", self._code]
         target.mkdir(exist_ok=True)
 
         def start() -> list[subprocess.Popen]:
             receiver = self._lab.receiver.popen(
-                [*P2PXFER, "receive", "-y", "--json", *common, "-o", target],
+                [*P2PXFER, "receive", "-y", self._told, *common, "-o", target],
                 env=self.env, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
             sender = self._lab.sender.popen(

@@ -99,6 +99,10 @@ def link(**options: float) -> Iterator[Lab]:
     try:
         if not process.stdout.readline().startswith(b"up"):
             raise SystemExit("the emulated link does not start")
+        if os.sched_getscheduler(0) == os.SCHED_RR:  # a link waits for no computer
+            first = os.sched_param(os.sched_getparam(0).sched_priority + 1)
+            for thread in os.listdir(f"/proc/{process.pid}/task"):
+                os.sched_setscheduler(int(thread), os.SCHED_RR, first)
         for name in names:
             subprocess.run(
                 ["ip", "-n", name, "addr", "add", "127.0.0.2/32", "dev", "lo"], check=True

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from benchmarks import channels, lab
@@ -119,6 +120,10 @@ def disk(rounds: int, work: Path) -> Lines:
     ]  # fmt: skip
 
 
+def _followed(place: lab.Lab, work: Path) -> P2pxfer:
+    return P2pxfer(place, work, follow=True)
+
+
 def files(rounds: int, work: Path) -> Lines:
     """One large file, whole commands, on loopback."""
     source = write_random(work / "large", 1 << 30)
@@ -151,12 +156,17 @@ def many(rounds: int, work: Path) -> Lines:
         (folder / f"{number:03}").mkdir(parents=True)
         for name in range(100):
             (folder / f"{number:03}" / f"{name:02}").write_bytes(content)
+
+    # What has arrived stays until the end: for minutes ext4 looks at each inode that was given back
+    # before it hands out another one, which made every tool slower with each run.
+    def moving(tool: Tool) -> Callable[[], Run]:
+        targets = (work / f"{tool.name.split()[0]}-{number}" for number in count())
+        return lambda: tool.transfer(folder, next(targets))
+
     with lab.loopback(FREE) as place:
         tools = _tools(place, work, [MagicWormhole, Rsync, P2pxfer])
         try:
-            found = interleaved(
-                rounds, {tool.name: _moving(tool, folder, work / "target") for tool in tools}
-            )
+            found = interleaved(rounds, {tool.name: moving(tool) for tool in tools})
         finally:
             for tool in tools:
                 tool.close()
@@ -187,7 +197,7 @@ def links(rounds: int, work: Path) -> Lines:
     plain: list[float] = []
     for number, (options, begin, end, wanted) in enumerate(cases):
         with lab.link(**options) as place:
-            (tool,) = _tools(place, work, [P2pxfer], f"-{number}")
+            (tool,) = _tools(place, work, [_followed], f"-{number}")
             runs = [_moving(tool, source, target, end + 4)() for _ in range(rounds)]
             tool.close()
         shares = [share(run, options["rate"], begin, end) for run in runs]
@@ -199,7 +209,7 @@ def links(rounds: int, work: Path) -> Lines:
         for options in ({**LOSSY}, {**LOSSY, "reorder": 5}):
             with lab.link(**options) as place:
                 label = f"-order-{number}-{len(options)}"
-                (tool,) = _tools(place, work, [P2pxfer], label)
+                (tool,) = _tools(place, work, [_followed], label)
                 run = _moving(tool, source, target, 19)()
                 tool.close()
             reordered.append(share(run, 200, 5.0, 15.0))
@@ -208,7 +218,7 @@ def links(rounds: int, work: Path) -> Lines:
         f"| 5 % reordered, of the same link without | {spread([100 * v for v in values], 0)} | 80 |"
     )
     with lab.link(**LOSSY, loss=1) as place:
-        tools = _tools(place, work, [MagicWormhole, P2pxfer], "-slow")
+        tools = _tools(place, work, [MagicWormhole, _followed], "-slow")
         rates = [
             [_moving(tool, source, target, 24)().between(5.0, 20.0) for _ in range(rounds)]
             for tool in tools
@@ -273,7 +283,7 @@ def _beside(
         if options is None:
             rate = _goodput(flow(5202)) / 1e6
         else:
-            tool = P2pxfer(place, folder, *options)
+            tool = P2pxfer(place, folder, *options, follow=True)
             rate = tool.transfer(source, folder / "target", SECONDS).between(5, SECONDS - 2) * 8
             tool.close()
         other = _goodput(tcp) / 1e6
