@@ -7,6 +7,7 @@ A command imports what it needs when it runs, so that ``--help`` answers at once
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -26,6 +27,7 @@ from p2pxfer.errors import ExitCode
 
 COMPLETIONS = ("--show-completion", "--install-completion")
 SHELLS = ("bash", "zsh", "fish")
+LOADING = (50_000, 20, 50)  # objects, rounds, rounds: nothing that a command loads is garbage
 LAST_MOMENT = 0.2  # seconds that a worker thread has to end by itself
 
 app = typer.Typer(
@@ -69,6 +71,8 @@ app.command(cls=GroupedCommand, short_help="See what works here, and what to do.
 
 def main() -> NoReturn:
     """The ``p2pxfer`` command."""
+    gc.freeze()
+    gc.set_threshold(*LOADING)
     _leave(_exit_code())
 
 

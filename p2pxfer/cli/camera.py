@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -39,6 +38,8 @@ def list_devices(
     ] = False,
 ) -> int:
     """List the cameras and microphones of this machine, and what the cameras can do."""
+    import json as jsonlib
+
     from p2pxfer.cli.screen import Screen
     from p2pxfer.files.escaping import escaped
     from p2pxfer.session.look import devices
