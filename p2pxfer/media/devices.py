@@ -29,7 +29,7 @@ READ_LIMIT: Final = 5.0  # seconds without a picture after which it is called go
 _FORMATS = {"linux": ("v4l2", "alsa"), "darwin": ("avfoundation",) * 2, "win32": ("dshow",) * 2}
 _ALSA_CONFIGURATION = Path("/usr/share/alsa/alsa.conf")
 # As V4L2 lists them: "Raw : yuyv422 : YUYV 4:2:2 : 640x480 160x120", sizes at the end.
-_V4L2_MODE = re.compile(r"(?:Raw|Compressed)\s*:\s*(?P<codec>\S+) :.*?:(?P<sizes>[ 0-9x]+)")
+_V4L2_MODE = re.compile(r"(?:Raw|Compressed)\s*:\s*(?P<codec>\S+) :.* :(?P<sizes>[^:]+)")
 _SIZE = re.compile(r"(\d{2,5})x(\d{2,5})")
 # As laptops and phones name theirs.
 _FACES = {

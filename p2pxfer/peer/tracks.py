@@ -12,20 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver
-from aiortc.codecs import h264, vpx
 
 from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.peer import encoders
 from p2pxfer.peer.reception import ReceivedTrack
 from p2pxfer.peer.sections import Direction
 from p2pxfer.peer.signals import Description
 from p2pxfer.tracks import Kind
 
 VideoCodec = Literal["VP8", "H264"]
-FIRST_BITRATE = 2_500_000  # bits per second of a video until the far end says what gets through
-MOST_BITRATE = 8_000_000  # and at most; aiortc's own limits are too low for a still to be sharp
-
-vpx.DEFAULT_BITRATE = h264.DEFAULT_BITRATE = FIRST_BITRATE
-vpx.MAX_BITRATE = h264.MAX_BITRATE = MOST_BITRATE
 
 
 class Tracks:
@@ -50,6 +45,8 @@ class Tracks:
         self._sends = tuple(sends)
         self._receives = frozenset(receives)
         self._codec = codec
+        if self._sends:
+            encoders.improve()
 
     def attach(self, peer: RTCPeerConnection, *, offering: bool) -> None:
         """Take what comes, and put what goes into the offer, before the data channel is in it."""

@@ -1,14 +1,18 @@
 // What every peer program written in JavaScript does, in a browser as in Node: commands in, events
 // out, one JSON object each. README.md beside this file says which there are.
 //
-// drive({ RTCPeerConnection, configuration, highWater, tell, sha256 }) returns what takes a command.
+// drive({ RTCPeerConnection, configuration, highWater, tell, sha256, media }) returns what takes a
+// command.
 //   highWater         bytes that may be queued before sending waits
 //   tell(event)       hands an event to the harness
+//   media(connection, options, tell)    adds and takes tracks; see media.js
 //   sha256(parts)     a promise of the hexadecimal digest of all parts, Uint8Arrays, in their order
 
 "use strict";
 
-globalThis.drive = function ({ RTCPeerConnection, configuration, highWater, tell, sha256 }) {
+globalThis.drive = function ({
+  RTCPeerConnection, configuration, highWater, tell, sha256, media,
+}) {
   let connection, channel;
   let described = false; // candidates wait for the description they belong to
   const early = [];
@@ -91,7 +95,7 @@ globalThis.drive = function ({ RTCPeerConnection, configuration, highWater, tell
     await report("sent", sent);
   }
 
-  async function start({ offerer, channel: options = {} }) {
+  async function start({ offerer, channel: options = {}, media: wanted }) {
     connection = new RTCPeerConnection(configuration);
     connection.onicecandidate = ({ candidate }) => {
       if (candidate && candidate.candidate) {
@@ -103,6 +107,7 @@ globalThis.drive = function ({ RTCPeerConnection, configuration, highWater, tell
     connection.onconnectionstatechange = () =>
       tell({ event: "state", state: connection.connectionState });
     connection.ondatachannel = (event) => listen(event.channel);
+    if (wanted) await media(connection, wanted, tell);
     if (offerer) {
       const { label = "p2pxfer", ...init } = options;
       listen(connection.createDataChannel(label, init));

@@ -24,6 +24,9 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
     "--allow-loopback-in-peer-connection",
+    "--use-fake-device-for-media-stream",  # a camera and a microphone
+    "--use-fake-ui-for-media-stream",  # and nobody to ask
+    "--autoplay-policy=no-user-gesture-required",
 )
 SHOWN = "--disable-features=WebRtcHideLocalIpsWithMdns"  # most tests have no multicast
 HIDDEN = "HIDE_ADDRESSES"  # in the environment: names in their place, as browsers usually have

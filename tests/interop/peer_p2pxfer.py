@@ -11,6 +11,7 @@ from p2pxfer.peer.channel import Channel
 from p2pxfer.peer.connection import PeerConnection
 from p2pxfer.peer.udp import new_event_loop
 from tests.interop.driver import Inbox, messages, obey, report, tell
+from tests.interop.media import Media
 from tests.interop.tap import Tap
 
 PATIENCE = 120.0  # seconds until a channel that does not open is given up
@@ -24,16 +25,20 @@ class Peer:
     def __init__(self) -> None:
         self.inbox = Inbox()
         self.tap: Tap | None = None
+        self.media: Media | None = None
 
     async def start(self, command: dict) -> None:
         if command.get("tap"):
             self.tap = Tap()
+        if "media" in command:
+            self.media = Media(command["media"])
         self.connection = PeerConnection(
             offerer=command["offerer"],
             ice_servers=(),
             relay_only=False,
             signal=lambda body: tell(json.loads(body)),
             on_state=lambda state: tell({"event": "state", "state": state}),
+            tracks=self.media.tracks if self.media is not None else None,
         )
         await self.connection.start()
         self.opening = asyncio.create_task(self.open())
@@ -57,7 +62,11 @@ class Peer:
                 "ours": under.far_packet > 0,
             }
         )
+        if self.media is not None:
+            await self.media.begin()
         await closed.wait()
+        if self.media is not None:
+            await self.media.end()
         try:
             await channel.send(b"?")
         except TransferError as error:

@@ -1,0 +1,83 @@
+"""Media beside p2pxfer's channel: the test pattern out, and what the other side shows in."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+
+import av
+
+from p2pxfer.media.feeding import FedTrack
+from p2pxfer.media.source import Source, opened
+from p2pxfer.media.wanted import Wanted
+from p2pxfer.peer.tracks import Tracks
+from p2pxfer.tracks import IncomingTrack
+from tests.interop.driver import tell
+from tests.media import seen
+
+LOUD = 2000  # of 32,768: what is louder is no noise of a codec
+HEARD = 4800  # samples that a tone is told from
+
+
+class Media:
+    """What `start` asks for: ``sends``, ``receives`` and ``codec``."""
+
+    def __init__(self, wanted: dict) -> None:
+        self._fed = {}
+        if wanted.get("sends"):
+            self._fed = {"video": FedTrack("video"), "audio": FedTrack("audio")}
+        self.tracks = Tracks(
+            list(self._fed.values()),
+            receives=("video", "audio") if wanted.get("receives") else (),
+            codec=wanted.get("codec", "VP8"),
+        )
+        self._source: Source | None = None
+        self._telling: list[asyncio.Task] = []
+
+    async def begin(self) -> None:
+        """The channel is open."""
+        if self._fed:
+            self._source = await opened(Wanted(clip="test:", audio=True), audio=True)
+            self._source.start(self._fed)
+        for track in self.tracks.received:
+            told = _picture if track.kind == "video" else _tone
+            self._telling.append(asyncio.create_task(told(track)))
+
+    async def end(self) -> None:
+        """Free what feeds it."""
+        for task in self._telling:
+            task.cancel()
+        await asyncio.gather(*self._telling, return_exceptions=True)
+        if self._source is not None:
+            await self._source.stop()
+
+
+async def _picture(track: IncomingTrack) -> None:
+    first = await track.frame()
+    await track.ask_for_key_frame()
+    while not (received := await track.frame()).key:
+        pass
+    pixel, frame = seen.pixels(received.frame), received.frame
+    across = range(8, frame.width, 16)
+    colours = [pixel(x, y) for x in across for y in range(8, frame.height, 16)]
+    tell(
+        {
+            "event": "picture",
+            "whole": first.key,
+            "width": frame.width,
+            "height": frame.height,
+            "colours": colours,
+        }
+    )
+
+
+async def _tone(track: IncomingTrack) -> None:
+    mono = av.AudioResampler("s16", "mono", 48_000)
+    samples = array("h")
+    while len(samples) < HEARD:
+        frame = (await track.frame()).frame
+        for part in mono.resample(frame):
+            one = array("h", bytes(part.planes[0])[: 2 * part.samples])
+            if samples or max(one) > LOUD:
+                samples.extend(one)
+    tell({"event": "tone", "hertz": seen.tone(samples, 48_000)})

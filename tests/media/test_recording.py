@@ -1,0 +1,77 @@
+"""Recordings of frames that come as a network brings them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import pytest
+
+from p2pxfer.errors import UsageError
+from p2pxfer.media.pattern import Canvas, samples
+from p2pxfer.media.recording import Recording, container_of
+from p2pxfer.tracks import Received
+from tests.media import seen
+
+TONE = samples()
+
+
+def picture(canvas: Canvas, number: int, at: float, arrived: float) -> Received:
+    frame = canvas.picture(number)
+    frame.pts, frame.time_base = round(at * 90_000), Fraction(1, 90_000)
+    return Received(frame, at, arrived, key=number == 0)
+
+
+def sound(at: float, arrived: float) -> Received:
+    frame = av.AudioFrame("s16", "stereo", 960)
+    frame.planes[0].update(TONE[: 960 * 4])
+    frame.sample_rate = 48_000
+    return Received(frame, at, arrived, key=False)
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "webm"])
+def test_lost_sound_leaves_silence_not_a_shift(tmp_path, container):
+    """Half a second of it got lost: what follows is still heard when it was said."""
+    path, canvas = tmp_path / "film", Canvas(320, 240)
+    with path.open("w+b") as file:
+        film = Recording(file, container, audio=True, streamed=False)
+        film.add("audio", sound(0.0, 99.9))  # before there was a picture: to nobody's use
+        for number in range(20):
+            film.add("video", picture(canvas, number, number / 10, 100 + number / 10))
+        for number in (*range(25), *range(50, 100)):
+            film.add("audio", sound(number / 50, 100 + number / 50))
+        film.finish()
+    assert film.pictures == 20
+    heard, rate = seen.heard(path)
+    quiet = heard[int(0.65 * rate) : int(0.9 * rate)]
+    assert max(map(abs, quiet)) < 500
+    assert max(map(abs, heard[int(1.2 * rate) : int(1.8 * rate)])) > 2000
+    with av.open(str(path)) as played:
+        frames = list(played.decode(video=0))
+    assert [seen.number(seen.pixels(f), 320, 240) for f in frames] == list(range(20))
+    assert frames[-1].time == pytest.approx(1.9, abs=0.05)
+
+
+def test_pictures_that_change_their_size_are_recorded_in_the_first(tmp_path):
+    """A browser makes them smaller when the network is slow."""
+    path = tmp_path / "film"
+    with path.open("w+b") as file:
+        film = Recording(file, "matroska", audio=False, streamed=False, limit=1.0)
+        for number in range(12):
+            canvas = Canvas(320, 240) if number < 5 else Canvas(160, 120)
+            film.add("video", picture(canvas, number, number / 10, 100 + number / 10))
+        film.finish()
+    assert film.full
+    with av.open(str(path)) as played:
+        sizes = {(f.width, f.height) for f in played.decode(video=0)}
+    assert sizes == {(320, 240)}
+    assert film.pictures == 10
+
+
+def test_the_format_is_what_the_name_says():
+    """Or the option; a stream is Matroska."""
+    assert container_of("a.webm", None) == "webm"
+    assert container_of("a.webm", "mkv") == "matroska"
+    assert container_of("-", None) == "matroska"
+    with pytest.raises(UsageError):
+        container_of("a.avi", None)
