@@ -11,7 +11,8 @@ from collections.abc import Callable
 from p2pxfer.cli import wording
 from p2pxfer.cli.editor import CodeEditor, Editor
 from p2pxfer.cli.prompt import Prompt
-from p2pxfer.cli.render import Renderer, destination
+from p2pxfer.cli.render import Renderer
+from p2pxfer.cli.sentences import destination
 from p2pxfer.errors import InvalidCode
 from p2pxfer.manifest import TransferKind
 from p2pxfer.session.interaction import Existing, OfferView

@@ -106,8 +106,8 @@ def _completion(wanted: str, shell: str) -> int:
 
 def _refused(error: typer.TyperException) -> int:
     """Say what is wrong with the command line, in the words and colours of any other error."""
-    from p2pxfer.cli.render import error_lines
     from p2pxfer.cli.screen import Screen
+    from p2pxfer.cli.sentences import error_lines
     from p2pxfer.errors import UsageError
 
     message = error.format_message()

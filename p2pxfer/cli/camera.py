@@ -93,8 +93,8 @@ def show(
     import asyncio
 
     from p2pxfer.cli.preview import drawn
-    from p2pxfer.cli.render import error_lines
     from p2pxfer.cli.screen import Screen
+    from p2pxfer.cli.sentences import error_lines
     from p2pxfer.media.wanted import Wanted
     from p2pxfer.session.look import look
 

@@ -47,8 +47,8 @@ def doctor(
     """
     import asyncio
 
-    from p2pxfer.cli.render import error_lines
     from p2pxfer.cli.screen import Screen
+    from p2pxfer.cli.sentences import error_lines
 
     screen, listing = Screen(sys.stderr), Screen(sys.stdout)
     flags = NetworkFlags(

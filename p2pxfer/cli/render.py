@@ -8,14 +8,14 @@ Rules of this module, and of `bars` and `ndjson` beside it:
 3. Everything that came from a peer is escaped where it is put into a line, never before.
 4. Nothing here raises because a reader went away.
 
-`Lines` is for standard error without a terminal; `Quiet` shows what went wrong and no more.
+`Lines` is for standard error without a terminal; `Quiet` shows what went wrong and no more. Lines
+that need no renderer are in `sentences`.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,16 @@ from pathlib import Path
 from p2pxfer.cli import camera_words, wording
 from p2pxfer.cli.outlet import Outlet
 from p2pxfer.cli.screen import Screen
+from p2pxfer.cli.sentences import (
+    STDOUT,
+    destination,
+    error_lines,
+    failed_line,
+    progress_parts,
+    wrapped,
+)
 from p2pxfer.cli.tally import Tally
-from p2pxfer.errors import ExitCode, Fault, LocalFileError, RoomRefused, TransferError
+from p2pxfer.errors import LocalFileError, TransferError
 from p2pxfer.files.escaping import escaped
 from p2pxfer.identity.config import refuse_if_others_may_read
 from p2pxfer.progress import (
@@ -53,26 +61,16 @@ from p2pxfer.progress import (
 
 LINE_EVERY = 5.0  # seconds between plain lines of progress
 NARROW = 64  # columns below which the code stands under its label instead of beside it
-MAX_INDENT = 10  # columns of a label that following lines stand under
 LABEL = 30  # columns of those labels
 
-HANDS = {
-    Fault.OURS: "in p2pxfer itself",
-    Fault.USER: "in your hands",
-    Fault.PEER: "in the hands of the other side",
-    Fault.NETWORK: "in the network between you",
-    Fault.RENDEZVOUS: "in the hands of the rendezvous",
-}
 FINDING = "Finding the other side"
 OFFER_AWAITED = "Waiting for the offer"
-STDOUT = "-"
 WAITING = {
     "peer": "Waiting for the other side",
     "network": "Looking on this network",
     "accept": "Waiting for the other side to accept",
     "verify": "Waiting for the other side to compare the words",
 }
-SAID = {ExitCode.USAGE, ExitCode.INTERRUPTED, ExitCode.DECLINED}  # the message itself says whose
 THROUGH_RENDEZVOUS = (
     "No other path was found: the rendezvous itself carries the bytes, which it can't read. "
     "This is the slow way."
@@ -312,12 +310,14 @@ class Human(Quiet):
 
     def _this_network_only(self, located: tuple[str, ...]) -> None:
         style = self.screen.style
+        only = "Only machines on this network can use it. One that does not find this one types"
+        elsewhere = f"For a machine elsewhere, stop, and type {self.scene.own} --rendezvous URL"
         self.screen.write(
-            "  Only machines on this network can use it. One that does not find this one types\n\n"
+            f"{wrapped(self.screen, only, margin='  ')}\n"
             + "".join(
                 f"    {style.bold(f'{self.scene.join} {escaped(form)}')}\n" for form in located
             )
-            + f"\n  For a machine elsewhere, stop, and type {self.scene.own} --rendezvous URL\n\n"
+            + f"\n{wrapped(self.screen, elsewhere, margin='  ')}\n"
         )
 
     def _waiting(self, on: str) -> None:
@@ -396,67 +396,3 @@ class Lines(Human):
         elif now >= self._next:
             self._next = now + LINE_EVERY
             self.say("  ".join(progress_parts(self.tally)))
-
-
-def destination(scene: Scene) -> str:
-    """Where what arrives goes, after the word that comes before it."""
-    if scene.destination == STDOUT:
-        return "to standard output"
-    return f"into {escaped(scene.destination or '.')}"
-
-
-def progress_parts(tally: Tally) -> list[str]:
-    """How far it is, as the words of a line."""
-    fraction = tally.fraction
-    parts = [] if fraction is None else [f"{int(fraction * 100)} %"]
-    if tally.total is None:
-        parts.append(wording.size(tally.done))
-    else:
-        more = "" if tally.complete else " so far"
-        parts.append(f"{wording.size(tally.done)} of {wording.size(tally.total)}{more}")
-    parts.append(wording.rate(tally.rate))
-    if tally.finishing:
-        parts.append("finishing")
-    elif tally.left is not None:
-        parts.append(f"{wording.clock(tally.left)} left")
-    if tally.files:
-        parts.append(wording.count(tally.files, "file"))
-    return parts
-
-
-def failed_line(screen: Screen, event: EntryFailed) -> str:
-    """The line of an entry that did not cross."""
-    label = screen.style.yellow("skipped:")
-    return f"{label} {wording.name(event.path)}: {escaped(event.reason)}\n"
-
-
-def error_lines(screen: Screen, error: TransferError) -> str:
-    """What happened, whose hands it is in, what to type next."""
-    style = screen.style
-    interrupted = error.exit_code is ExitCode.INTERRUPTED
-    label, colour = ("stopped:", style.yellow) if interrupted else ("error:", style.red)
-    message = escaped(error.message)
-    if error.exit_code not in SAID and not isinstance(error, RoomRefused):
-        message += f" ({HANDS[error.fault]})"
-    shown = colour(label) + wrapped(screen, f"{label} {message}").removeprefix(label)
-    for hint in error.hint.splitlines():
-        label = "hint:"
-        shown += style.bold(label) + wrapped(screen, f"{label} {escaped(hint)}").removeprefix(label)
-    return shown
-
-
-def wrapped(screen: Screen, text: str) -> str:
-    """``text`` as lines that break between words; one line where there is no terminal."""
-    if not screen.moves:
-        return text + "\n"
-    indent = " " * (text.index(": ") + 2 if ": " in text[:MAX_INDENT] else 0)
-    return (
-        textwrap.fill(
-            text,
-            max(screen.columns - 1, MAX_INDENT * 2),
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        + "\n"
-    )

@@ -159,8 +159,8 @@ def serve(
     """
     import asyncio
 
-    from p2pxfer.cli.render import error_lines
     from p2pxfer.cli.screen import Screen
+    from p2pxfer.cli.sentences import error_lines
 
     screen = Screen(sys.stderr)
     try:

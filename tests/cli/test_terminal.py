@@ -110,11 +110,13 @@ def test_a_failure_says_what_whose_and_what_to_do(watch):
     """Error and hint, broken between words, and the exit code of the class."""
     seen = watch("human", "send", "fail", columns=60)
     assert seen.end() == 5
-    assert seen.lines[-4:] == [
+    assert seen.lines[-6:] == [
         "error: no path between the two sides was found in 60 s (in",
         "       the network between you)",
         "hint: a firewall may block UDP: give a TURN server with",
         "      --ice-server turn:…",
+        "hint: or meet at a rendezvous that carries the bytes",
+        "      itself: serve --relay-bytes",
     ]
 
 
