@@ -134,8 +134,7 @@ class PeerConnection:
 
     async def exhausted(self) -> None:
         """For the offerer: wait until all was tried that is likely to work."""
-        here = () if self._agent is None else (self._agent.gathered,)
-        await patience.exhausted((*here, self._candidates.told))
+        await patience.exhausted(self._agent, self._candidates)
 
     @property
     def has_path(self) -> bool:

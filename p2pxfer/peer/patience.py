@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-CHECKS = 4.0  # seconds for pairs to be checked once all are known; each check is repeated in them
+if TYPE_CHECKING:
+    from p2pxfer.peer.ice import Agent
+    from p2pxfer.peer.trickle import RemoteCandidates
+
+CHECKS = 3.0  # seconds for pairs to be checked once all are known; each check is repeated in them
+RELAYED = 2.0  # seconds more for relayed pairs, which begin later and take longer
 MOST = 15.0  # seconds from the offer on, for a side that never says that it has told all
 
 
-async def exhausted(told: Iterable[asyncio.Event]) -> None:
+async def exhausted(here: Agent | None, there: RemoteCandidates) -> None:
     """Wait until both sides have told all their addresses, and had time to try them.
 
+    Servers that do not answer have been given up by then.
+
     Args:
-        told: set once a side has told all; servers that do not answer have been given up by then.
+        here: what gathers for this side; None where all was told with the offer.
+        there: what the other side tells.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(MOST):
-            for side in told:
-                await side.wait()
-            await asyncio.sleep(CHECKS)
+            if here is not None:
+                await here.gathered.wait()
+            await there.told.wait()
+            kinds = there.kinds | (here.kinds if here is not None else set())
+            await asyncio.sleep(CHECKS + (RELAYED if "relay" in kinds else 0.0))

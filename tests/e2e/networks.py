@@ -63,6 +63,7 @@ class Case:
         path: ``direct`` or ``relay``.
         family: of the addresses of the path: 4, 6, or 0 where it doesn't matter.
         rendezvous: its URL, for hosts with IPv4.
+        carried: there is no TURN, and the rendezvous relays.
         often: whether every run of the tests tries it.
     """
 
@@ -72,6 +73,7 @@ class Case:
     path: str
     family: int = 0
     rendezvous: str = PLAIN
+    carried: bool = False
     often: bool = False
 
 
@@ -140,6 +142,15 @@ CASES = (
         path="relay",
         rendezvous=NGINX,
     ),
+    Case(name="no UDP here, no TURN", here=NO_UDP, there=CONE, path="relay", carried=True),
+    Case(
+        name="proxies, no UDP, no TURN",
+        here=Side(proxy="web", rules=(UDP_BLOCKED,)),
+        there=Side(proxy="socks", rules=(UDP_BLOCKED,)),
+        path="relay",
+        rendezvous=NGINX,
+        carried=True,
+    ),
 )
 
 
@@ -173,11 +184,13 @@ def carry_out(case: Case, path: Path) -> Outcome:
 
 def _carry_out(case: Case, internet: Internet) -> Outcome:
     here, there = hosts(case, internet)
-    internet.turn()
+    if not case.carried:
+        internet.turn()
+    more = ("--relay-bytes", "1G") if case.carried else ()
     if case.rendezvous == PLAIN:
-        internet.serve()
+        internet.serve(*more, servers=not case.carried)
     else:
-        internet.serve("--trust-proxy", host="127.0.0.1")
+        internet.serve("--trust-proxy", *more, host="127.0.0.1", servers=not case.carried)
         internet.nginx()
     generate(here.path / "folder")
     sender = here.send("folder")
@@ -233,6 +246,8 @@ def _judge(case: Case, sender: Command, receiver: Command, outcome: Outcome) -> 
     done = sender.events("done")[0]
     outcome.rate = done["bytes"] / done["seconds"]
     for event in told:
+        if case.path == "relay" and (event["via"] == "rendezvous") != case.carried:
+            outcome.wrong.append(f"{event['via']} relays: {event}")
         if event["path"] != case.path:
             outcome.wrong.append(f"the path is {event['path']}: {event}")
         if case.family and ("[" in event["local"]) != (case.family == 6):
