@@ -39,7 +39,7 @@ def serve(
         typer.Option(
             "--host",
             metavar="ADDRESS",
-            help="Listen on this address; 0.0.0.0 or :: for all.",
+            help="Listen on this address; :: for all, 0.0.0.0 for all of IPv4.",
             rich_help_panel=LISTENING,
         ),
     ] = "127.0.0.1",
@@ -209,7 +209,7 @@ async def _serve(settings: Settings, screen: Screen) -> None:
 
     try:
         running = await app.start(
-            settings.host,
+            None if settings.host == "::" and settings.port else settings.host,  # IPv4, too
             settings.port,
             ssl_context=settings.tls,
             trust_proxy=settings.trust_proxy,

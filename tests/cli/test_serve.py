@@ -100,6 +100,15 @@ def test_it_says_how_much_it_carries():
         assert "2.00 GB a day for one address, 1.50 GB in all" in line
 
 
+def test_two_colons_are_every_address():
+    """IPv4, too: a rendezvous is for both."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving("--host", "::", "--port", str(port)):
+        for host in ("127.0.0.1", "[::1]"):
+            assert config(f"http://{host}:{port}")["version"] == 1
+
+
 def test_it_serves_tls(tls):
     """With the operator's own certificate."""
     files = ("--tls-cert", str(tls[0]), "--tls-key", str(tls[1]))
