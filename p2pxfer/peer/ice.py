@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ifaddr
 from aioice import ice, stun, turn
 
-from p2pxfer.peer import gathering, tunnels
+from p2pxfer.peer import gathering, triggered, tunnels
 from p2pxfer.peer.headstart import HeadStart
 from p2pxfer.peer.servers import Endpoint
 from p2pxfer.peer.signals import Candidate
@@ -130,6 +130,7 @@ class Agent:
         self._check_pairs = self._connection.connect
         self._connection.gather_candidates = self._gather
         self._connection.connect = self._connect
+        triggered.attach(self._connection)
         self._shorten_sending()
 
     @property
