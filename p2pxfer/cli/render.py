@@ -62,6 +62,7 @@ from p2pxfer.progress import (
 LINE_EVERY = 5.0  # seconds between plain lines of progress
 NARROW = 64  # columns below which the code stands under its label instead of beside it
 LABEL = 30  # columns of those labels
+TOLD_FROM = 0.01  # of all: what needed not travel is worth a line
 
 FINDING = "Finding the other side"
 OFFER_AWAITED = "Waiting for the offer"
@@ -366,7 +367,7 @@ class Human(Quiet):
         saved = self.tally.done - self.tally.moved
         tick = style.tick if event.failed == 0 else ""
         self.say(tick + style.bold(done) + style.dim(facts))
-        if saved > 0:
+        if saved > self.tally.done * TOLD_FROM:
             self.say(style.dim(f"  {wording.size(saved)} of it did not need to travel"))
 
 

@@ -278,6 +278,14 @@ def test_what_needed_not_travel_is_told_at_the_end(written):
     assert shown.text().splitlines()[1] == "  6.00 MB of it did not need to travel"
 
 
+def test_a_few_zeros_are_not_worth_a_line(written):
+    """They don't travel either, and nobody wonders at the rate for their sake."""
+    shown = written(Lines)
+    shown.renderer.emit(Advanced(10_000_000, saved=9))
+    shown.renderer.emit(Finished(10_000_000, 1, 0, 1.0, bytes(32)))
+    assert len(shown.text().splitlines()) == 1
+
+
 @pytest.mark.parametrize("verbose", [False, True])
 @pytest.mark.parametrize("kind", [Lines, Ndjson])
 def test_details_are_told_on_request_and_never_after_the_end(written, kind, verbose):
