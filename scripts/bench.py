@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import browser, peers, sections, waiting
+from benchmarks import browser, peers, pictures, sections, waiting
 
 ROOT = Path(__file__).resolve().parent.parent
 PRIORITY = 10  # of 1 to 99
@@ -39,10 +39,11 @@ SECTIONS = {
     "browser": ("A browser", browser.browser),
     "start": ("Start-up", waiting.start_up),
     "memory": ("Memory", waiting.memory),
+    "pictures": ("Pictures beside data", pictures.pictures),
 }
 
 
-ALONE = {"start", "memory"}  # these need nobody else's tools
+ALONE = {"start", "memory", "pictures"}  # these need nobody else's tools
 
 
 def machine(*, realtime: bool) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from p2pxfer.errors import (
     CodeExpired,
     ConnectionFailed,
+    DeviceBusy,
     LocalFileError,
     PeerGone,
     PeerMisbehaved,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from p2pxfer.tracks import Kind
 
 FAREWELL: Final = 5.0  # seconds that a watcher has to leave once it was told that all is over
-VISIT: Final = (PeerGone, PeerMisbehaved, ConnectionFailed)  # what ends one visit, not the sharing
+# What ends one visit, and not the sharing.
+VISIT: Final = (PeerGone, PeerMisbehaved, ConnectionFailed, DeviceBusy)
 
 Codec = Literal["VP8", "H264"]
 
@@ -86,25 +88,18 @@ async def serve(
             interaction=interaction or Unattended(),
             tracks=stage.tracks,
         )
+        connector.warm()
         try:
-            link = await connector.offer(sending)
+            await stage.perform(await connector.offer(sending), progress)
         except CodeExpired:
             if once:
                 raise
-            continue
         except VISIT as error:
             if once:
                 raise
-            progress.emit(Note(f"nobody could be shown anything: {error.message}"))
-            continue
+            progress.emit(Note(f"a visit came to nothing: {error.message}"))
         finally:
             await connector.close()
-        try:
-            await stage.perform(link, progress)
-        except VISIT as error:
-            if once:
-                raise
-            progress.emit(Note(f"that visit ended: {error.message}"))
         if once:
             return
 

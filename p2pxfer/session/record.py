@@ -20,6 +20,7 @@ from p2pxfer.session.watching import PATIENCE, STALL, CameraEnded, Watcher, watc
 from p2pxfer.tracks import IncomingTrack, Kind, Received, TrackEnded
 
 if TYPE_CHECKING:
+    from p2pxfer.media.recording import Container
     from p2pxfer.media.recording import Recording as Film
 
 STDOUT: Final = "-"
@@ -79,15 +80,7 @@ async def record(
     )
     try:
         outlet = Outlet(output, overwrite=overwrite)
-        from p2pxfer.media.recording import Recording as Film  # noqa: PLC0415  # heavy
-
-        film = Film(
-            outlet.file,
-            container,
-            audio=watcher.audio,
-            streamed=output == STDOUT,
-            limit=seconds,
-        )
+        film = outlet.film(container, audio=watcher.audio, limit=seconds)
         desk = Desk(watcher, film, progress)
         try:
             await desk.run()
@@ -105,7 +98,22 @@ class Outlet:
 
     def __init__(self, output: str, *, overwrite: bool) -> None:
         self._new = None if output == STDOUT else NewFile(Path(output), replace=overwrite)
-        self.file = self._new.file if self._new is not None else _Stream()
+
+    def film(self, container: Container, *, audio: bool, limit: float | None) -> Film:
+        """Begin what goes there.
+
+        Raises:
+            LocalFileError: it can't be written.
+        """
+        from p2pxfer.media.recording import Recording as Film  # noqa: PLC0415  # heavy
+
+        file = self._new.file if self._new is not None else _Stream()
+        try:
+            return Film(file, container, audio=audio, streamed=self._new is None, limit=limit)
+        except BaseException:
+            if self._new is not None:
+                self._new.discard()
+            raise
 
     def place(self, film: Film) -> None:
         """Finish ``film``, and give it its name if there is anything in it.
