@@ -130,10 +130,10 @@ async def test_it_is_interrupted_while_nobody_comes_back(transfer, meadow, tmp_p
     assert not meadow.met
 
 
-async def test_a_receiver_whose_receipt_was_heard_is_done(as_sender, monkeypatch):
-    """It looks for the sender a while longer, and then it is content."""
+async def test_a_receiver_whose_receipt_was_heard_is_done(as_sender, home, monkeypatch):
+    """It looks for the sender a while longer, and then it is content, but remembers it."""
     monkeypatch.setattr("p2pxfer.session.exchange.LINGER", 0.2)
-    attack = as_sender(give_up_after=GIVE_UP)
+    attack = as_sender(give_up_after=GIVE_UP, resume="auto")
     await attack.peer.say(
         HELLO, m.Offer(b"i" * 16, TransferKind.FILES, b""), m.ManifestEnd(0, 0, 0)
     )
@@ -142,6 +142,7 @@ async def test_a_receiver_whose_receipt_was_heard_is_done(as_sender, monkeypatch
     await attack.peer.hear(m.Receipt)
     attack.peer.channel.close()
     assert isinstance(await attack.result(), Summary)
+    assert len(list(home.rglob("*.journal"))) == 1
 
 
 class Returning:

@@ -269,6 +269,11 @@ async def test_the_time_that_somebody_takes_to_say_yes_does_not_count(transfer, 
     assert 0 < received.seconds < since
 
 
+def remembered(home) -> list[str]:
+    """The kinds of files that a later run would go on with."""
+    return sorted(path.suffix for path in home.rglob("*.*") if path.is_file())
+
+
 async def test_unattended_receivers_decline(transfer, tree):
     """A program that gives no answers takes nothing unless it says so."""
     both = transfer(tree, to={"interaction": None})
@@ -301,6 +306,18 @@ async def test_a_file_that_is_there(transfer, tmp_path, existing, kept, renamed)
     assert len(both.sent.all(EntryFailed)) == len(both.received.all(EntryFailed)) == lost
 
 
+async def test_what_is_not_wanted_is_not_remembered(transfer, tmp_path, home):
+    """To send it again would change nothing."""
+    path = tmp_path / "file"
+    path.write_bytes(b"new")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").write_bytes(b"old")
+    both = transfer(path, to={"resume": "auto"})
+    sent, received = await both.ends()
+    assert type(sent) is type(received) is PartlyDone
+    assert remembered(home) == []
+
+
 async def test_somebody_is_asked_about_each_file_that_is_there(transfer, tmp_path):
     """And what they say is done."""
     top = tmp_path / "top"
@@ -316,8 +333,8 @@ async def test_somebody_is_asked_about_each_file_that_is_there(transfer, tmp_pat
     assert (both.out / "top" / "a").read_bytes() == b"new"
 
 
-async def test_a_file_that_vanishes_is_told_and_the_rest_goes_on(transfer, tmp_path):
-    """Both sides name it."""
+async def test_a_file_that_vanishes_is_told_and_the_rest_goes_on(transfer, tmp_path, home):
+    """Both sides name it, and remember enough to send it alone once it is there again."""
     top = tmp_path / "top"
     top.mkdir()
     (top / "goes").write_bytes(os.urandom(MIB))
@@ -328,9 +345,10 @@ async def test_a_file_that_vanishes_is_told_and_the_rest_goes_on(transfer, tmp_p
             (top / "goes").unlink()
             return await super().accept(offer)
 
-    both = transfer(top, to={"interaction": Remover()})
+    both = transfer(top, to={"interaction": Remover(), "resume": "auto"})
     sent, received = await both.ends()
     assert type(sent) is type(received) is PartlyDone
+    assert remembered(home) == [".journal", ".sending"]
     for events in (both.sent, both.received):
         (failed,) = events.all(EntryFailed)
         assert failed.path == b"top/goes"
