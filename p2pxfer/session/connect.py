@@ -381,10 +381,12 @@ class Connector:
             raise WrongCode("the other side found the code to be wrong") from error
 
     def _fallback(self, keys: SessionKeys, *, offered: bool) -> Fallback | None:
-        """The rendezvous as a relay, where it offers that and both sides would have it."""
-        willing = RELAY in keys.peer.capabilities and self._relays
-        decides = keys.role is Role.A  # the other one only follows: it need not know the offer
-        if not willing or (decides and not offered):
+        """The rendezvous as a relay, where both sides would have it.
+
+        Whoever does not decide need know neither the offer nor, after a restart, the peer's hello.
+        """
+        decides = keys.role is Role.A
+        if not self._relays or (decides and not (offered and RELAY in keys.peer.capabilities)):
             return None
         assert self._client is not None
         return Fallback(self._client, keys, self._network.restraint, offered=offered)

@@ -154,7 +154,9 @@ async def connect(
             assert fallback is not None
             progress.emit(Note("no path works: going through the rendezvous", detail=True))
             fallback.invite(outgoing.put_nowait)
-            _, circuit = await asyncio.gather(connection.close(), _circuit(fallback, mail))
+            closing = asyncio.create_task(connection.close())  # a dead TURN server makes it slow
+            held.push_async_callback(asyncio.wait, {closing})
+            circuit = await _circuit(fallback, mail)
     except BaseException:
         await _end(mail)
         await connection.close()
@@ -265,7 +267,9 @@ async def _fetch(
             body = opener.open(sealed)
         except IntegrityError as error:
             raise RendezvousMisbehaved(error.message) from error
-        if fallback is not None and body.startswith(INVITATION):
+        if body.startswith(INVITATION):
+            if fallback is None:
+                raise ConnectionFailed("no path was found but the relay, which this side refuses")
             fallback.hear(body)
         else:
             await connection.receive(body)
