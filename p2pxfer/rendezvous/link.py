@@ -161,7 +161,10 @@ def unreachable(
             hint = "try again in a minute"
         case aiohttp.WSServerHandshakeError(status=status):
             message = f"{url} answers, but not as a rendezvous does (HTTP status {status})"
-        case aiohttp.ClientConnectorCertificateError():
+        case (
+            aiohttp.ClientConnectorCertificateError()
+            | aiohttp.ClientOSError(__cause__=ssl.SSLCertVerificationError())
+        ):
             message = f"the certificate of {url} does not prove who it is"
             hint = "check the address given with --rendezvous, and this machine's clock"
         case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))) if number > 0:

@@ -6,6 +6,7 @@ section 4.1 asks for CONNECT there, too. Loaded only where such a proxy is set, 
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import aiohttp
@@ -35,6 +36,7 @@ class Tunnels(ProxyConnector):
             username,
             password,
             rdns=proxy.resolves,
+            proxy_ssl=ssl.create_default_context() if proxy.scheme == "https" else None,
         )
         self._proxy = proxy
 

@@ -435,6 +435,9 @@ async def test_a_socks_proxy_leads_there(serve, tls, proxy, variable):
         assert await mails(there, 1) == [b"through"]
         assert (await client.config()).version == 1
     assert set(way.asked) == {"rendezvous.test:443"}
+    async with RendezvousClient("https://rendezvous.test") as client:
+        with pytest.raises(RendezvousUnreachable, match="the certificate of https://rendezvous"):
+            await client.config()
 
 
 async def test_a_socks_proxy_with_a_password(serve, proxy):
