@@ -22,8 +22,7 @@ def begin() -> None:
     if _users == 1:
         _before = gc.get_threshold()
         if gc.isenabled():
-            gc.collect(1)
-            gc.freeze()
+            gc.freeze()  # garbage with it, which is little: to look for it first takes longer
             gc.set_threshold(*THRESHOLDS)
 
 
