@@ -36,6 +36,7 @@ _FACES = {
     "user": re.compile(r"front|facetime|integrated|internal|user", re.IGNORECASE),
     "environment": re.compile(r"back|rear|environment|world", re.IGNORECASE),
 }
+_NOBODY = "null"  # ALSA's microphone that hears nothing
 _MISSING = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO}
 
 
@@ -89,7 +90,7 @@ def listed(kind: Kind, *, modes: bool = False) -> list[Device]:
             _modes(device.name, format_name) if modes and kind == "video" else (),
         )
         for device in found
-        if not device.media_types or kind in device.media_types
+        if (not device.media_types or kind in device.media_types) and device.name != _NOBODY
     ]
 
 
