@@ -218,7 +218,7 @@ class Exchange:
         """
         outcome = self._side.outcome()
         await self.link.close()
-        if self._reconnect is None:
+        if self._reconnect is None or self.link.channel.error is not None:  # broken on purpose
             if outcome is not None:
                 return outcome
             raise cut
@@ -367,10 +367,7 @@ class Exchange:
         self._wake.set()
 
     def _closed(self, channel: Channel) -> None:
-        """``channel`` has closed: another one is no help where somebody broke its rules."""
-        if channel.error is not None and channel is self.link.channel:
-            self.fail(channel.error)
-        self._cut_off(channel, PeerGone(CLOSED))
+        self._cut_off(channel, channel.error or PeerGone(CLOSED))
 
     def _cut_off(self, channel: Channel, error: TransferError) -> None:
         """``channel`` carries nothing any more."""

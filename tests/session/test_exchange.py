@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved
+from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, RendezvousMisbehaved
 from p2pxfer.files.hashing import TransferRoot
 from p2pxfer.manifest import TransferKind
 from p2pxfer.pairing.keys import Role
@@ -113,6 +113,21 @@ async def test_nobody_comes_back(transfer, meadow, tmp_path):
     assert type(sent) is type(received) is PeerGone
     for events in (both.sent, both.received):
         assert events.all(Reconnecting)
+
+
+@pytest.mark.usefixtures("meadow")
+async def test_a_channel_that_was_broken_on_purpose_is_not_replaced(transfer, tmp_path):
+    """Somebody changed what it carried: that is the end, and told as what it was."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(64 * MIB))
+    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    await eventually(lambda: both.received.seen)
+    for link in both.links:
+        link.channel.error = RendezvousMisbehaved("it changed what it carried")
+    both.links[0].channel.close()
+    sent, received = await both.ends()
+    assert type(sent) is type(received) is RendezvousMisbehaved
+    assert not both.sent.all(Reconnecting) + both.received.all(Reconnecting)
 
 
 async def test_it_is_interrupted_while_nobody_comes_back(transfer, meadow, tmp_path):
