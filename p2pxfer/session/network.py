@@ -28,7 +28,8 @@ class Network:
             network, where the sender runs a rendezvous of its own.
         lan: meet on this network, whether or not a rendezvous is known.
         ice_servers: STUN and TURN servers, beside those that the rendezvous offers.
-        relay_only: use TURN only, so that the peer never learns this machine's addresses.
+        relay_only: use TURN only, and not the rendezvous either; so the peer never learns this
+            machine's addresses.
         restraint: how what is sent, either way, is held back; None: not at all.
         timeout: seconds that the peers may take to find a path once they share a key.
     """
