@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from p2pxfer.files import collisions
@@ -49,6 +50,31 @@ class Nameless:
     error: EntryError | None = None
 
 
+@dataclass(slots=True)
+class Batch:
+    """Small files that are written, and on their way to the disk together.
+
+    Attributes:
+        files: those, in order.
+        before: the batch that was on its way when these were written.
+        synced: what bringing them there came to; None if each was synced by itself.
+    """
+
+    files: list[Nameless]
+    before: Batch | None = field(repr=False)
+    synced: Future[EntryError | None] | None = None
+
+    @property
+    def own(self) -> EntryError | None:
+        """Why what was written may not be on the disk; waits until that is known."""
+        return None if self.synced is None else self.synced.result()
+
+    def lost(self) -> EntryError | None:
+        """The same, where the sync before may have been told of an error of these files."""
+        before, self.before = self.before, None
+        return self.own or (None if before is None else before.own)
+
+
 class Placing:
     """Names in the folders of one tree.
 
@@ -64,6 +90,13 @@ class Placing:
         self._handles = handles
         self._name_limit = name_limit
         self.journal: Journal | None = None
+        self._syncing: ThreadPoolExecutor | None = None
+
+    def close(self) -> None:
+        """Let go of the thread that syncs; idempotent."""
+        if self._syncing is not None:
+            self._syncing.shutdown()
+            self._syncing = None
 
     def draw(self, admissions: Sequence[Admission]) -> list[bytes]:
         """Names for temporaries that are about to be made beside their targets.
@@ -133,27 +166,56 @@ class Placing:
 
     def sync(self, admissions: Iterable[Admission]) -> EntryError | None:
         """Bring all that was written to the filesystems of ``admissions`` to the disk."""
-        places = {admission.folder.device: admission.folder for admission in admissions}
         try:
-            for folder in places.values():
-                _, at = self._handles.locate(folder)
-                if at is not None:
-                    sync_filesystem(at)
+            return _sync(self._places(admissions))
         except OSError as error:
             return writing(error)
-        return None
 
-    def place_all(self, batch: Sequence[Nameless], *, together: bool) -> list[EntryError | None]:
+    def begin_sync(self, files: list[Nameless], before: Batch | None) -> Batch:
+        """Do the same in a thread of its own, which runs no Python meanwhile."""
+        batch = Batch(files, before)
+        try:
+            places = self._places(nameless.admission for nameless in files)
+        except OSError as error:
+            batch.synced = Future()
+            batch.synced.set_result(writing(error))
+            return batch
+        if self._syncing is None:
+            self._syncing = ThreadPoolExecutor(1, "p2pxfer-sync")
+        batch.synced = self._syncing.submit(_sync, places)
+        return batch
+
+    def _places(self, admissions: Iterable[Admission]) -> list[int]:
+        """A handle of its own on each filesystem of ``admissions``.
+
+        Raises:
+            OSError: there is none.
+        """
+        folders = {admission.folder.device: admission.folder for admission in admissions}
+        places: list[int] = []
+        try:
+            for folder in folders.values():
+                _, at = self._handles.locate(folder)
+                if at is not None:
+                    places.append(os.dup(at))
+        except OSError:
+            for place in places:
+                os.close(place)
+            raise
+        return places
+
+    def place_all(
+        self, batch: Sequence[Nameless], lost: EntryError | None = None
+    ) -> list[EntryError | None]:
         """Name what was written, or remove what failed.
 
         Args:
-            batch: each synced already, unless
-            together: their filesystems are to be synced first.
+            batch: each on the disk already, unless
+            lost: says why none may be.
 
         Returns:
             For each None, or why it was removed.
         """
-        lost = self.sync(nameless.admission for nameless in batch) if together else None
         if self.journal is not None and lost is None:
             self.journal.placed(_placed(batch))
         gone, stuck = [], []
@@ -201,7 +263,7 @@ class Placing:
             nameless.identity = Identity.of(os.stat(path, dir_fd=at, follow_symlinks=False))
         except OSError as error:
             nameless.error = writing(error)
-        (outcome,) = self.place_all([nameless], together=False)
+        (outcome,) = self.place_all([nameless])
         return outcome
 
     def note(self, admission: Admission, identity: Identity) -> None:
@@ -248,3 +310,16 @@ def _placed(batch: Sequence[Nameless]) -> list[Placed]:
         for nameless in batch
         if nameless.error is None and nameless.identity is not None
     ]
+
+
+def _sync(places: Sequence[int]) -> EntryError | None:
+    """Sync the filesystems of these handles, and close them."""
+    lost = None
+    for place in places:
+        try:
+            sync_filesystem(place)
+        except OSError as error:
+            lost = writing(error)
+        finally:
+            os.close(place)
+    return lost

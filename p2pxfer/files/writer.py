@@ -28,11 +28,11 @@ from p2pxfer.files.native import sync_filesystem
 from p2pxfer.files.open_files import OpenFiles
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.paths import NameRules
-from p2pxfer.files.placing import Nameless, Placing, SmallFile
+from p2pxfer.files.placing import Batch, Nameless, Placing, SmallFile
 from p2pxfer.files.space import Space, free_space
 from p2pxfer.manifest import Entry
 
-__all__ = ["OutputTree", "SmallFile"]
+__all__ = ["Batch", "OutputTree", "SmallFile"]
 
 
 class OutputTree:
@@ -144,21 +144,41 @@ class OutputTree:
         batch = []
         for partial, mode, mtime_ns in finished:
             batch.append(self._open_files.seal(partial, mode, mtime_ns, sync=not together))
-        return self._named(batch, together=together)
+        lost = self._placing.sync(each.admission for each in batch) if together else None
+        return self._named(batch, lost)
 
-    def write_small(self, batch: Sequence[SmallFile]) -> list[EntryError | None]:
-        """Write, sync and name many small files in one go; some 256 to 1,024 serve best.
+    def write_small(self, batch: Sequence[SmallFile], before: Batch | None = None) -> Batch:
+        """Write many small files, and begin to sync them; some 256 to 1,024 serve best.
+
+        Args:
+            batch: what to write.
+            before: what was written before and has no names yet, if anything.
 
         Returns:
-            For each None, or why it was not written.
+            What `name_small` or `drop_small` has to be told.
         """
         together = self._placing.syncs_together(len(batch))
         names = self._placing.draw([small.admission for small in batch])
-        nameless = [
+        files = [
             self._placing.write(small, name, sync=not together)
             for small, name in zip(batch, names, strict=True)
         ]
-        return self._named(nameless, together=together)
+        return self._placing.begin_sync(files, before) if together else Batch(files, before)
+
+    def name_small(self, batch: Batch) -> list[EntryError | None]:
+        """Name what was written, once it is on the disk; of two batches, the earlier one first.
+
+        Returns:
+            For each None, or why it was removed.
+        """
+        return self._named(batch.files, batch.lost())
+
+    def drop_small(self, batch: Batch) -> None:
+        """Remove what was written, instead of naming it."""
+        for nameless in batch.files:
+            if nameless.name:
+                self._placing.remove(nameless.admission, nameless.name)
+            self._settle(nameless.admission)
 
     def may_hold(self, admission: Admission) -> bool:
         """Whether `adopt` or `older` may have something for an admitted file."""
@@ -256,6 +276,7 @@ class OutputTree:
         """
         for admission in self._open_files.close(keep=keep):
             self._settle(admission)
+        self._placing.close()
         self._handles.close()
 
     def __enter__(self) -> Self:
@@ -283,8 +304,8 @@ class OutputTree:
         if admission is not None:
             self._settle(admission)
 
-    def _named(self, batch: Sequence[Nameless], *, together: bool) -> list[EntryError | None]:
-        outcomes = self._placing.place_all(batch, together=together)
+    def _named(self, batch: Sequence[Nameless], lost: EntryError | None) -> list[EntryError | None]:
+        outcomes = self._placing.place_all(batch, lost)
         for nameless in batch:
             self._settle(nameless.admission)
         return outcomes

@@ -1,6 +1,7 @@
 """Files, directories and symlinks that go below a directory: the `Sink` for trees.
 
-Runs in a worker thread. Small files are held until many can be written, synced and named together.
+Runs in a worker thread. Small files are held until many can be written, synced and named together;
+while some are synced, the next are written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from p2pxfer.files.failures import EntryError
 from p2pxfer.files.hashing import block_digest, file_root
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.partial import PartialFile
-from p2pxfer.files.writer import OutputTree, SmallFile
+from p2pxfer.files.writer import Batch, OutputTree, SmallFile
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, block_size
 from p2pxfer.session.sinks import (
     Arrived,
@@ -69,6 +70,7 @@ class TreeSink:
         self._file: IncomingFile | None = None
         self._small: list[tuple[int, SmallFile]] = []
         self._small_bytes = 0
+        self._syncing: tuple[list[int], Batch] | None = None  # small files that have no names yet
         self._whole: list[tuple[int, tuple[PartialFile, int, int]]] = []
 
     def record(self, journal: Journal) -> None:
@@ -149,7 +151,7 @@ class TreeSink:
 
     def waits(self) -> bool:
         """Whether small files are held back."""
-        return bool(self._small)
+        return bool(self._small or self._syncing)
 
     def apply(self, deeds: Sequence[Deed], *, idle: bool) -> list[Result]:
         """Write what has come; small files are written, synced and named together."""
@@ -169,6 +171,7 @@ class TreeSink:
                 self._flush(results)
         if idle:
             self._flush(results)
+            self._name_small(results)
         return results
 
     def finish(self) -> None:
@@ -182,6 +185,9 @@ class TreeSink:
         """
         if keep:
             self._flush([])
+            self._name_small([])
+        elif self._syncing is not None:
+            self._tree.drop_small(self._syncing[1])
         if self._file is not None:
             self._file.close()
         self._tree.close(keep=keep and self._journal is not None)
@@ -360,11 +366,21 @@ class TreeSink:
         results.append(Ended(file.begin.number, failure, reason))
 
     def _flush(self, results: list[Result]) -> None:
-        batch, self._small, self._small_bytes = self._small, [], 0
-        if not batch:
+        """Write the small files that wait, then name those that were synced meanwhile."""
+        small, self._small, self._small_bytes = self._small, [], 0
+        if not small:
             return
-        outcomes = self._tree.write_small([small for _, small in batch])
-        for (number, _), error in zip(batch, outcomes, strict=True):
+        before = self._syncing[1] if self._syncing is not None else None
+        batch = self._tree.write_small([file for _, file in small], before)
+        self._name_small(results)
+        self._syncing = [number for number, _ in small], batch
+
+    def _name_small(self, results: list[Result]) -> None:
+        """Name the small files that were written last."""
+        if self._syncing is None:
+            return
+        (numbers, batch), self._syncing = self._syncing, None
+        for number, error in zip(numbers, self._tree.name_small(batch), strict=True):
             results.append(_ended(number, error))
 
     def _flush_whole(self, results: list[Result]) -> None:

@@ -71,7 +71,7 @@ def test_two_spellings_admitted_before_either_is_written(root):
     """Found when the second is to be named."""
     with OutputTree(root, existing=ExistingPolicy.OVERWRITE) as tree:
         both = [tree.admit(Entry(EntryKind.FILE, n, 1, 0o644, 1)) for n in (b"A", b"a")]
-        outcomes = tree.write_small([SmallFile(a, b"x", 0o644, 1) for a in both])
+        outcomes = tree.name_small(tree.write_small([SmallFile(a, b"x", 0o644, 1) for a in both]))
         assert [error and error.failure for error in outcomes] == [None, Failure.COLLISION]
 
 
@@ -97,7 +97,7 @@ def test_an_existing_file_is_no_collision_but_meets_the_first_name(root):
         first = tree.admit(Entry(EntryKind.FILE, b"F", 1, 0o644, 1))
         assert first.exists
         assert tree.admit(Entry(EntryKind.FILE, b"f", 1, 0o644, 1)).failure is Failure.COLLISION
-        assert tree.write_small([SmallFile(first, b"x", 0o644, 1)]) == [None]
+        assert tree.name_small(tree.write_small([SmallFile(first, b"x", 0o644, 1)])) == [None]
         assert put(tree, b"f", b"y")[0] is Failure.COLLISION
     assert (root / "f").read_bytes() == b"x"
 

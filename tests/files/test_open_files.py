@@ -347,7 +347,9 @@ def test_a_newer_mtime_of_the_same_content(journals, root):
             tree.record(journal)
             admission = tree.admit(entry(b"s", b"x"))
             if tree.older(admission) is None:
-                assert tree.write_small([SmallFile(admission, b"x", 0o600, 1)]) == [None]
+                assert tree.name_small(
+                    tree.write_small([SmallFile(admission, b"x", 0o600, 1)])
+                ) == [None]
             else:
                 assert tree.keep(admission, 1, 0o644, MTIME)
         journal.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
@@ -9,6 +10,7 @@ import stat
 import pytest
 
 from p2pxfer.errors import LocalFileError, NoSpace
+from p2pxfer.files import placing
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.paths import NameRules
@@ -108,7 +110,7 @@ def test_folders_get_their_mode_and_mtime_when_all_below_is_done(out, root):
     out.admit(folder_entry(b"e", 0o750, 333))
     assert (root / "d").stat().st_mtime_ns != 111
     for admission in (later, inner):
-        assert out.write_small([SmallFile(admission, b"x", 0o644, 1)]) == [None]
+        assert out.name_small(out.write_small([SmallFile(admission, b"x", 0o644, 1)])) == [None]
     assert (root / "d").stat().st_mtime_ns == 111  # done before the end
     out.finish()
     modes = {name: (root / name).stat() for name in ("d", "d/in", "e")}
@@ -257,7 +259,7 @@ def test_a_file_that_appears_meanwhile_is_not_lost(out, root):
     partial = out.open_file(admissions[1], 10)
     for name in ("f", "g"):
         (root / name).write_bytes(b"theirs")
-    (error,) = out.write_small([SmallFile(admissions[0], b"ours", 0o644, 1)])
+    (error,) = out.name_small(out.write_small([SmallFile(admissions[0], b"ours", 0o644, 1)]))
     assert error.failure is Failure.EXISTS
     with pytest.raises(EntryError) as caught:
         partial.commit(0o644, 1)
@@ -271,7 +273,7 @@ def test_one_bad_file_does_not_spoil_a_batch(root):
     with OutputTree(root) as tree:
         small = [SmallFile(admit_file(tree, b"%d" % n), b"x", 0o644, 1) for n in range(10)]
         (root / "4").write_bytes(b"theirs")
-        outcomes = tree.write_small(small)
+        outcomes = tree.name_small(tree.write_small(small))
         assert [error and error.failure for error in outcomes] == [None] * 4 + [Failure.EXISTS] + [
             None
         ] * 5
@@ -282,6 +284,31 @@ def test_one_bad_file_does_not_spoil_a_batch(root):
             None
         ] * 4
     assert len(os.listdir(root)) == 18
+
+
+def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatch):
+    """Told once, while the next batch is written: that may be lost, the one after it is not."""
+    failing = iter([True, False, False])
+
+    def sync(_fd: int) -> bool:
+        if next(failing):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return True
+
+    monkeypatch.setattr(placing, "sync_filesystem", sync)
+    with OutputTree(root) as tree:
+        before, outcomes = None, []
+        for number in range(3):
+            admissions = [admit_file(tree, b"%d%d" % (number, n)) for n in range(5)]
+            small = [SmallFile(admission, b"x", 0o644, 1) for admission in admissions]
+            batch = tree.write_small(small, before)
+            if before is not None:
+                outcomes.append(tree.name_small(before))
+            before = batch
+        outcomes.append(tree.name_small(before))
+    told = [{error and error.failure for error in batch} for batch in outcomes]
+    assert told == [{Failure.WRITE_FAILED}, {Failure.WRITE_FAILED}, {None}]
+    assert sorted(os.listdir(root)) == [f"2{n}" for n in range(5)]
 
 
 def test_a_folder_that_forbids_writing_fails_its_files_only(root):
@@ -338,7 +365,7 @@ def test_depth_300_with_few_descriptors(out, root):
             leaves.append(admit_file(out, path + b"/a"))
             path += b"/" + b"d" * 100
         small = [SmallFile(leaf, b"x", 0o644, 1) for leaf in leaves]
-        assert out.write_small(small) == [None] * 300
+        assert out.name_small(out.write_small(small)) == [None] * 300
         out.finish()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -51,16 +51,31 @@ def endings(results) -> dict[int, Failure | None]:
 
 
 def test_small_files_wait_for_one_another_unless_nothing_else_comes(sink_of, tmp_path):
-    """A batch is written when it is full, or when the line is quiet."""
+    """A batch is written when it is full, and named with the next, or when the line is quiet."""
     sink = sink_of()
-    entries = [file(b"%04d" % number, 4) for number in range(SMALL_BATCH + 10)]
+    entries = [file(b"%04d" % number, 4) for number in range(2 * SMALL_BATCH + 10)]
     assert not sink.admit(0, entries)
-    first = sink.apply(deeds(0, entries[0], b"data"), idle=False)
-    assert endings(first) == {}
-    rest = [deed for at, entry in enumerate(entries[1:], 1) for deed in deeds(at, entry, b"data")]
-    assert len(endings(sink.apply(rest, idle=False))) == SMALL_BATCH
-    assert len(endings(sink.apply([], idle=True))) == 10
+    done = [deeds(number, entry, b"data") for number, entry in enumerate(entries)]
+    for some in (done[:1], done[1:SMALL_BATCH]):
+        assert endings(sink.apply([deed for each in some for deed in each], idle=False)) == {}
+    assert sink.waits()
+    rest = [deed for each in done[SMALL_BATCH:] for deed in each]
+    assert set(endings(sink.apply(rest, idle=False))) == set(range(SMALL_BATCH))
+    assert len(endings(sink.apply([], idle=True))) == SMALL_BATCH + 10
+    assert not sink.waits()
     assert len(os.listdir(tmp_path / "out")) == len(entries)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_is_synced_when_the_end_comes_gets_its_name_or_goes(sink_of, tmp_path, keep):
+    """No temporary stays, whatever the end."""
+    sink = sink_of()
+    entries = [file(b"%04d" % number, 4) for number in range(SMALL_BATCH)]
+    sink.admit(0, entries)
+    for number, entry in enumerate(entries):
+        assert endings(sink.apply(deeds(number, entry, b"data"), idle=False)) == {}
+    sink.close(keep=keep)
+    assert len(os.listdir(tmp_path / "out")) == (len(entries) if keep else 0)
 
 
 @pytest.mark.parametrize("size", [100, 3 * MIN_BLOCK])
