@@ -122,7 +122,10 @@ class _Gate(queue.Queue[Any]):
         self._waits = kind == "video"  # for a picture that needs no other
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Let it in, or not; called on the loop."""
+        """Let it in, or not; called on the loop, which waits for the decoder after None."""
+        if item is None:
+            with self.mutex:
+                self.queue.clear()
         if item is None or self._lets_in(*item):
             super().put(item, block, timeout)
 
