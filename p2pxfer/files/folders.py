@@ -120,7 +120,7 @@ class OutFolders:
             return True
         except OSError:  # something else has its name now, and what is in it tells of itself
             return False
-        return links == 0 and self._counts_links
+        return links == 0 and self._counts_links and folder.device == self.root.device
 
     def _close(self, folder: OutFolder) -> None:
         folder.closed = True
