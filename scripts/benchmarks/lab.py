@@ -88,7 +88,9 @@ def link(**options: float) -> Iterator[Lab]:
     if not emulator.exists() or emulator.stat().st_mtime < source.stat().st_mtime:
         if shutil.which("cc") is None:
             raise SystemExit("the emulated link needs a C compiler: apt install gcc libc6-dev")
-        subprocess.run(["cc", "-O2", "-pthread", "-o", emulator, source], check=True)
+        fresh = emulator.with_name(f"{emulator.name}-{os.getpid()}")
+        subprocess.run(["cc", "-O2", "-pthread", "-o", fresh, source], check=True)
+        fresh.replace(emulator)  # another run may be using the old one
     names = [f"{side}{os.getpid()}" for side in ("near", "far")]
     for name in names:
         subprocess.run(["ip", "netns", "add", name], check=True)

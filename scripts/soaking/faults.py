@@ -85,9 +85,10 @@ def fill_disk(transfer: Transfer, fault: Fault) -> None:
 
 
 def remove_target(transfer: Transfer, fault: Fault) -> None:
-    transfer.broken_disk = True
-    transfer.again = True
     target = transfer.received()
+    if not target.exists():
+        return
+    transfer.broken_disk = transfer.again = True
     shutil.rmtree(target, ignore_errors=True)
     target.unlink(missing_ok=True)
 
