@@ -38,9 +38,9 @@ from p2pxfer.cli.options import (
     VerboseFlag,
     VerifyFlag,
     WaitFlag,
-    seconds,
     secret_file,
 )
+from p2pxfer.cli.quantities import seconds
 from p2pxfer.errors import UsageError
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from p2pxfer.cli.options import (
     VerboseFlag,
     VerifyFlag,
     WaitFlag,
-    seconds,
 )
+from p2pxfer.cli.quantities import seconds
 from p2pxfer.errors import UsageError
 
 if TYPE_CHECKING:

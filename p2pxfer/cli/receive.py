@@ -31,10 +31,8 @@ from p2pxfer.cli.options import (
     VerboseFlag,
     VerifyFlag,
     WaitFlag,
-    byte_count,
-    patience,
-    seconds,
 )
+from p2pxfer.cli.quantities import byte_count, patience, seconds
 from p2pxfer.errors import UsageError
 
 if TYPE_CHECKING:

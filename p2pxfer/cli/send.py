@@ -31,10 +31,9 @@ from p2pxfer.cli.options import (
     VerboseFlag,
     VerifyFlag,
     WaitFlag,
-    patience,
-    seconds,
     secret_file,
 )
+from p2pxfer.cli.quantities import patience, seconds
 from p2pxfer.errors import LocalFileError, UsageError
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p2pxfer.cli.options import byte_count, rate, seconds, secret_file
+from p2pxfer.cli.options import secret_file
+from p2pxfer.cli.quantities import byte_count, rate, seconds
 from p2pxfer.errors import ExitCode, LocalFileError, TransferError, UsageError
 from p2pxfer.identity.config import refuse_if_others_may_read
 from p2pxfer.rendezvous.address import DEFAULT_PORT, is_loopback

@@ -7,7 +7,8 @@ from datetime import time
 
 import pytest
 
-from p2pxfer.cli.options import NetworkFlags, OutputFlags, byte_count, seconds, secret_file
+from p2pxfer.cli.options import NetworkFlags, OutputFlags, secret_file
+from p2pxfer.cli.quantities import byte_count, seconds
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.identity.config import Config, IceServerConfig
 from p2pxfer.peer.servers import IceServer
