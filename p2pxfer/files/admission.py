@@ -57,6 +57,8 @@ class Admission:
         naming: how it will get its name.
         held: its folder waits for it.
         older: the file that it replaces, where that may serve as a basis; else None.
+        ours: what an earlier run of this transfer put there and nobody has touched; None where
+            there is none, or what is there may be replaced in any case.
     """
 
     entry: Entry
@@ -69,6 +71,7 @@ class Admission:
     naming: Naming = Naming.NEW
     held: bool = False
     older: Identity | None = None
+    ours: Identity | None = None
 
     def refuse(self, error: EntryError) -> None:
         """Note why it is not taken."""
@@ -197,6 +200,8 @@ class Gate:
                 admission.exists = True
                 admission.naming = Naming.REPLACE
                 admission.older = _basis(admission.entry, there)
+                if self._existing not in (ExistingPolicy.OVERWRITE, ExistingPolicy.UPDATE):
+                    admission.ours = placed.identity
                 return True
         return False
 

@@ -72,6 +72,7 @@ class OutFolders:
         self.attributes_lost = 0
         self._counts_links = found.st_nlink > 0  # not every filesystem does
         self._removed = False
+        self._unsynced: OSError | None = None
         self._chain = [self.root]
 
     def enter(self, path: bytes) -> OutFolder | None:
@@ -108,6 +109,15 @@ class OutFolders:
         while len(self._chain) > 1:
             self._close(self._chain.pop())
 
+    def require_synced(self) -> None:
+        """See that all that was mounted below the root has been brought to the disk.
+
+        Raises:
+            OSError: a filesystem failed.
+        """
+        if self._unsynced is not None:
+            raise self._unsynced
+
     def all_there(self) -> bool:
         """Whether nobody has removed a folder, with what had arrived in it; told at the end."""
         return not (self._removed or self._is_gone(self.root))
@@ -143,7 +153,10 @@ class OutFolders:
             return
         path, at = self.handles.locate(folder)
         if mounted and at is not None:
-            sync_filesystem(at)  # the root's own filesystem is synced once, at the very end
+            try:
+                sync_filesystem(at)  # the root's own filesystem is synced once, at the very end
+            except OSError as error:
+                self._unsynced = error
         if folder.attributes is None:
             return
         mode, mtime_ns = folder.attributes

@@ -182,7 +182,12 @@ class Placing:
             return batch
         if self._syncing is None:
             self._syncing = ThreadPoolExecutor(1, "p2pxfer-sync")
-        batch.synced = self._syncing.submit(_sync, places)
+        try:
+            batch.synced = self._syncing.submit(_sync, places)
+        except RuntimeError:  # no thread is to be had: nobody will run what was queued
+            self._syncing = None
+            batch.synced = Future()
+            batch.synced.set_result(_sync(places))
         return batch
 
     def _places(self, admissions: Iterable[Admission]) -> list[int]:
@@ -299,9 +304,18 @@ class Placing:
         source, at = self._handles.locate(admission.folder, name)
         path, at = self._handles.locate(admission.folder, target)
         if admission.naming is Naming.REPLACE:
+            if admission.ours is not None:
+                _require_untouched(path, at, admission.ours)
             os.replace(source, path, src_dir_fd=at, dst_dir_fd=at)
         else:
             rename_new(source, path, at)
+
+
+def _require_untouched(path: bytes, at: int | None, ours: Identity) -> None:
+    """See that nobody wrote to what an earlier run put there since it was admitted."""
+    with contextlib.suppress(FileNotFoundError):
+        if Identity.of(os.stat(path, dir_fd=at, follow_symlinks=False)) != ours:
+            raise EntryError(Failure.EXISTS, "it was changed here meanwhile, and was kept")
 
 
 def _placed(batch: Sequence[Nameless]) -> list[Placed]:

@@ -37,7 +37,7 @@ class Kind(IntEnum):
     PARTIAL = 2
     PLACED = 3
     FORGOTTEN = 4  # its temporary was removed, and did not get its name; body: the path
-    SETTLED = 5  # what was placed has its name; no other temporary is under way; no body
+    SETTLED = 5  # what was placed has its name, what was only intended has not; no body
 
 
 class Identity(NamedTuple):
@@ -171,6 +171,7 @@ class Contents:
         self.partials: dict[bytes, Partial] = {}
         self._placed: dict[bytes, bytes] = {}  # bodies: a third of what the values would take
         self._coming: dict[bytes, bytes] = {}  # the same, not settled
+        self._named: set[bytes] = set()  # of `partials`, those placed since they were intended
 
     def __len__(self) -> int:
         """How many paths were placed."""
@@ -190,13 +191,17 @@ class Contents:
             partial = _partial(body)
             if partial is not None and len(self.partials) < MAX_HELD:
                 self.partials[partial.path] = partial
+                self._named.discard(partial.path)
         elif kind == Kind.PLACED:
             placed = _placed(body)
             if placed is not None and len(self._placed) + len(self._coming) < MAX_HELD:
                 self._coming[placed.path] = body
+                if placed.path in self.partials:
+                    self._named.add(placed.path)
         elif kind == Kind.FORGOTTEN:
             self.partials.pop(body, None)
             self._coming.pop(body, None)
+            self._named.discard(body)
         elif kind == Kind.SETTLED:
             self._settle()
 
@@ -230,10 +235,11 @@ class Contents:
     def _settle(self) -> None:
         for path, partial in list(self.partials.items()):
             named = any(placed.identity[:2] == partial[2:4] for placed in self.placed(path))
-            if named or not partial.inode:
+            if named or (not partial.inode and path in self._named):
                 del self.partials[path]
         self._placed.update(self._coming)
         self._coming.clear()
+        self._named.clear()
 
 
 def loaded(data: bytes) -> Contents:

@@ -263,6 +263,7 @@ class OutputTree:
             )
         _, at = self._handles.locate(self._folders.root)
         try:
+            self._folders.require_synced()
             if at is not None and not sync_filesystem(at):
                 os.fsync(at)
         except OSError as error:

@@ -163,6 +163,7 @@ class Desk:
         self._lost = 0
         self._last_picture = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
+        self._adding: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Record until there is enough, or it ends.
@@ -185,6 +186,8 @@ class Desk:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._adding is not None:
+            await asyncio.gather(self._adding, return_exceptions=True)
         left, self._waiting = list(self._waiting), deque()
         with contextlib.suppress(LocalFileError):  # whoever finishes the film will say it
             await asyncio.to_thread(self._add, left)
@@ -211,7 +214,8 @@ class Desk:
                     await self._news.wait()
             self._news.clear()
             batch, self._waiting = list(self._waiting), deque()
-            await asyncio.to_thread(self._add, batch)
+            self._adding = asyncio.create_task(asyncio.to_thread(self._add, batch))
+            await asyncio.shield(self._adding)  # a thread can't be stopped: `close` waits for it
             for kind, _ in batch:
                 self._counts[kind] -= 1
             now = time.monotonic()

@@ -15,7 +15,8 @@ from p2pxfer.errors import LocalFileError
 from p2pxfer.files import journal as journal_module
 from p2pxfer.files.journal import EXPIRY, Journals
 from p2pxfer.files.records import Identity, Partial, Placed, placed_record
-from tests.files.resuming import header
+from p2pxfer.files.writer import OutputTree, SmallFile
+from tests.files.resuming import entry, header
 
 TEMPORARY = b".f.p2pxfer-0123456789ab"
 
@@ -162,6 +163,31 @@ def test_what_was_only_intended_is_removed(journals, root, partial):
     assert new.take_partial(b"f") is None
     new.close()
     assert partial
+
+
+def test_what_is_written_while_others_are_named_is_known(journals, root):
+    """Killed between two batches of small files: the journal still tells of the second's."""
+    journal = journals.create(header(root))
+    with OutputTree(root) as tree:
+        tree.record(journal)
+        first, second = (
+            [
+                SmallFile(tree.admit(entry(b"%s%d" % (letter, n), b"x")), b"x", 0o644, 1)
+                for n in range(5)
+            ]
+            for letter in (b"a", b"b")
+        )
+        batch = tree.write_small(first)
+        under_way = tree.write_small(second, batch)
+        assert tree.name_small(batch) == [None] * 5
+        (view,) = journals.all()
+        there = {name for name in os.listdir(os.fsencode(root)) if b".p2pxfer-" in name}
+        assert len(there) == 5
+        assert {partial.temporary for partial in view.partials} >= there
+        assert len(view.leftovers()) == 5
+        assert tree.name_small(under_way) == [None] * 5
+    (view,) = journals.all()
+    assert view.leftovers() == []
 
 
 OTHER_PROCESS = """

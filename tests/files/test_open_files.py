@@ -339,6 +339,30 @@ def test_files_that_an_earlier_run_has_placed(journals, root):
     assert attributes(root, b"d") == (0o555, MTIME)
 
 
+@pytest.mark.parametrize(
+    ("policy", "kept"), [(ExistingPolicy.FAIL, True), (ExistingPolicy.OVERWRITE, False)]
+)
+def test_what_is_changed_here_while_a_newer_one_comes(journals, root, policy, kept):
+    """An earlier run put it there, its owner writes to it meanwhile: the policy decides."""
+    journal = journals.create(header(root))
+    with OutputTree(root) as tree:
+        tree.record(journal)
+        assert deliver(tree, {b"s": b"first"}) == (5, {})
+    journal.close()
+    journal = journals.create(header(root), journals.all())
+    with OutputTree(root, existing=policy) as tree:
+        tree.record(journal)
+        admission = tree.admit(entry(b"s", b"second"))
+        assert admission.failure is None
+        (root / "s").chmod(0o644)
+        (root / "s").write_bytes(b"mine, all mine")
+        batch = tree.write_small([SmallFile(admission, b"second", 0o644, 1)])
+        (error,) = tree.name_small(batch)
+    assert (error.failure if error else None) == (Failure.EXISTS if kept else None)
+    assert arrived(root) == {b"s": b"mine, all mine" if kept else b"second"}
+    journal.finish()
+
+
 def test_a_newer_mtime_of_the_same_content(journals, root):
     """Nothing travels; what was kept in place is still known to be ours."""
     for _ in range(2):

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from p2pxfer.errors import LocalFileError, NoSpace
-from p2pxfer.files import placing
+from p2pxfer.files import folders, placing
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.paths import NameRules
@@ -380,3 +380,41 @@ def test_depth_300_with_few_descriptors(out, root):
         assert "a" in os.listdir(fd)
     os.close(fd)
     assert depth == 300
+
+
+def test_without_a_thread_to_sync_in(root, monkeypatch):
+    """It is done in this one: nothing is lost, and nothing stays behind."""
+
+    class Exhausted:
+        def __init__(self, *_):
+            """As if the system had no thread left."""
+
+        def submit(self, *_):
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(placing, "ThreadPoolExecutor", Exhausted)
+    with OutputTree(root) as tree:
+        files = [SmallFile(admit_file(tree, b"%d" % n), b"x" * 10, 0o644, MTIME) for n in range(9)]
+        assert tree.name_small(tree.write_small(files)) == [None] * 9
+        tree.finish()
+    assert sorted(os.listdir(root)) == [str(n) for n in range(9)]
+
+
+def test_a_filesystem_below_that_fails_to_sync(root, monkeypatch):
+    """What is mounted inside the target is brought to the disk, too, or there is no receipt."""
+
+    def failing(at):
+        if os.fstat(at).st_ino == (root / "d").stat().st_ino:
+            raise OSError(errno.EIO, "Input/output error")
+        return True
+
+    monkeypatch.setattr(folders, "sync_filesystem", failing)
+    with OutputTree(root) as tree:
+        tree.admit(folder_entry(b"d"))
+        admission = admit_file(tree, b"d/f")
+        admission.folder.device += 1  # as if it were another one's
+        assert tree.name_small(tree.write_small([SmallFile(admission, b"x", 0o644, MTIME)])) == [
+            None
+        ]
+        with pytest.raises(LocalFileError, match="the disk failed"):
+            tree.finish()
