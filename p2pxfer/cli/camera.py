@@ -95,6 +95,7 @@ def show(
     from p2pxfer.cli.preview import drawn
     from p2pxfer.cli.screen import Screen
     from p2pxfer.cli.sentences import error_lines
+    from p2pxfer.files.escaping import escaped
     from p2pxfer.media.wanted import Wanted
     from p2pxfer.session.look import look
 
@@ -109,14 +110,15 @@ def show(
     )
     try:
         sight = asyncio.run(look(wanted))
+        seen = f"{escaped(sight.name)}, {sight.width} × {sight.height}"
         shown = None if output is not None else drawn(sight)
         if shown is None:
             place = sight.save(output, overwrite=overwrite)
-            screen.write(f"{sight.name}, {sight.width} × {sight.height}, is in {place}\n")
+            screen.write(f"{seen}, is in {escaped(str(place))}\n")
         else:
             sys.stdout.write(shown)
             sys.stdout.flush()
-            screen.write(f"{sight.name}, {sight.width} × {sight.height}\n")
+            screen.write(f"{seen}\n")
     except TransferError as error:
         screen.write(error_lines(screen, error))
         return error.exit_code

@@ -212,7 +212,7 @@ def record(
 ) -> int:
     """Record a camera that another machine shares, with its sound.
 
-    What was recorded until Ctrl-C, or until the other side is lost, is kept.
+    What was recorded until Ctrl-C, or until the other side is lost or the disk is full, is kept.
     """
 
     async def work(code: str, **options: Any) -> None:

@@ -43,16 +43,22 @@ class NewFile:
         except OSError as error:
             raise _unwritable(path, error) from error
 
-    def place(self) -> None:
+    def place(self, *, whole: bool = True) -> None:
         """Bring it to the disk, and give it its name.
+
+        Args:
+            whole: False to be content with what a full disk has taken.
 
         Raises:
             LocalFileError: that can't be done; the file is gone.
         """
+        untaken = contextlib.nullcontext() if whole else contextlib.suppress(OSError)
         try:
-            self.file.flush()
+            with untaken:
+                self.file.flush()
             os.fsync(self.file.fileno())
-            self.file.close()
+            with untaken:
+                self.file.close()
             if self._replace:
                 self._temporary.replace(self._path)
             else:
@@ -73,11 +79,19 @@ def require_free(path: Path, *, replace: bool) -> None:
     """Refuse a name that is taken, unless what has it is a file that may be replaced.
 
     Raises:
-        LocalFileError: so it is, or its folder is missing.
+        LocalFileError: so it is, it can be no file's, or its folder is missing.
     """
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # Path.is_dir may raise
         raise LocalFileError(f"there is no folder {path.parent}", "make it, or name another")
-    if path.is_dir() or (not replace and os.path.lexists(path)):
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not os.path.isfile(path):
+        raise LocalFileError(f"{path} is there already, and no file", "choose another name")
+    if not replace:
         raise LocalFileError(
             f"{path} is there already", "choose another name, or replace it with --overwrite"
         )

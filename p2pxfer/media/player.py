@@ -54,6 +54,12 @@ class Player(Feeder):
         self._container.close()
 
     def _run(self) -> None:
+        try:
+            self._play_through()
+        except (OSError, ValueError) as error:  # also from a clip that can't begin again
+            raise self._broken(error) from error
+
+    def _play_through(self) -> None:
         shift = 0.0
         while not self._halted.is_set():
             length = self._play(shift)
@@ -61,7 +67,7 @@ class Player(Feeder):
                 return
             shift += length
             self._container.seek(0)
-            for stream in self._container.streams:
+            for stream in _used(self._container):
                 stream.codec_context.flush_buffers()
 
     def _play(self, shift: float) -> float:

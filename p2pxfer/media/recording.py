@@ -28,7 +28,11 @@ _OPTIONS = {
     "libx264": {"preset": "veryfast", "crf": "20"},
     "libvpx": {"deadline": "realtime", "cpu-used": "6", "b": "4M", "crf": "10"},
 }
-_STREAMED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}  # an MP4 that never seeks
+_STREAMED = {"movflags": "frag_keyframe+delay_moov+default_base_moof"}  # an MP4 that never seeks
+# One that plays up to its last second also if it gets no end; finished, it is like any other.
+_PLACED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "1000000"}  # microseconds
+_FAULTS = (av.error.FFmpegError, OSError, ValueError)  # what writing raises
+_SMALLEST = 16  # pixels of a side that every encoder here takes
 _GAP = 0.04  # seconds of sound that may be missing before silence takes its place
 _LONGEST_SILENCE = 30.0  # seconds filled at once; a track that was off longer begins anew
 
@@ -69,7 +73,7 @@ class Recording:
         self.seconds = 0.0
         self.full = False
         self._limit = limit
-        options = _STREAMED if streamed and container == "mp4" else {}
+        options = (_STREAMED if streamed else _PLACED) if container == "mp4" else {}
         self._container = av.open(file, "w", format=container, container_options=options)
         self._video_codec, self._audio_codec = _CODECS[container]
         self._video: Any = None
@@ -101,26 +105,26 @@ class Recording:
                 self._picture(received.frame, at)
             elif self._audio is not None:
                 self._hear(received.frame, at)
-        except (OSError, ValueError) as error:
+        except _FAULTS as error:
             raise _unwritable(error) from error
 
     def finish(self) -> None:
         """Write what is still in the codecs, and the end.
 
         Raises:
-            LocalFileError: it can't be written, or there was no picture.
+            LocalFileError: it can't be written.
         """
         try:
             if self._video is not None:
                 for stream in filter(None, (self._video, self._audio)):
                     self._container.mux(stream.encode(None))
             self._container.close()
-        except (OSError, ValueError) as error:
+        except _FAULTS as error:
             raise _unwritable(error) from error
 
     def _picture(self, frame: Any, at: float) -> None:
         if self._video is None:
-            self._video = self._add_video(frame.width & ~1, frame.height & ~1)
+            self._video = self._add_video(_even(frame.width), _even(frame.height))
         pts = round(at * _CLOCK)
         if pts <= self._last:
             return
@@ -184,6 +188,10 @@ def container_of(name: str, asked: str | None) -> Container:
             "let it end in .mp4, .mkv or .webm, or choose with --format",
         )
     return SUFFIXES[suffix]
+
+
+def _even(side: int) -> int:
+    return max(_SMALLEST, side & ~1)
 
 
 def _silence(samples: int) -> AudioFrame:

@@ -17,9 +17,11 @@ _VP8_HEADER = 10  # bytes of a key frame up to its size
 _NAL_START = re.compile(rb"\x00\x00\x01")
 _IDR, _SPS = 5, 7  # nal_unit_type: ITU-T H.264 table 7-1
 _LONGEST_SPS = 256  # bytes; an honest one has about 30
-_HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
+# Profiles whose sets the recommendation and FFmpeg read alike, without and with the fields of High.
+_PLAIN = frozenset({66, 77, 88})
+_HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 138, 244})
 _MOST_CYCLE = 255  # num_ref_frames_in_pic_order_cnt_cycle: section 7.4.2.1.1
-_YUV444 = 3
+_YUV420 = 1  # chroma_format_idc: section 6.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +88,29 @@ def _h264(data: bytes) -> Picture | None:
 
 
 def _sps_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a sequence parameter set: ITU-T H.264 section 7.3.2.1.1."""
-    bits = _Bits(data.replace(b"\0\0\3", b"\0\0"))
+    """Width and height of a sequence parameter set, which must not have two meanings.
+
+    FFmpeg reads one a second time, its emulation prevention left in, if it fails the first time.
+    """
+    size = _read_size(data)
+    return size if size == _read_size(data.replace(b"\0\0\3", b"\0\0")) else None
+
+
+def _read_size(data: bytes) -> tuple[int, int] | None:
+    """None unless it is of 8 bits, 4:2:0: ITU-T H.264 section 7.3.2.1.1."""
+    bits = _Bits(data)
     try:
         profile = bits.take(8)
         bits.take(16)  # constraints and level
         bits.golomb()
         if profile in _HIGH:
-            if bits.golomb() == _YUV444:
-                bits.take(1)
-            bits.golomb()
-            bits.golomb()
+            if bits.golomb() != _YUV420 or bits.golomb() or bits.golomb():
+                return None
             bits.take(1)
             if bits.take(1):
                 return None  # scaling lists: no encoder for calls has any
+        elif profile not in _PLAIN:
+            return None
         bits.golomb()
         _skip_order_count(bits)
         bits.golomb()

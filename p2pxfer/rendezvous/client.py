@@ -290,7 +290,7 @@ def _date(header: str) -> datetime | None:
     """A Date header (RFC 9110 section 6.6.1), None if it is none."""
     try:
         return parsedate_to_datetime(header).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: in no year that there is, once in UTC
         return None
 
 

@@ -27,6 +27,7 @@ from p2pxfer.session.connect import Connector
 from p2pxfer.session.conversation import Conversation
 from p2pxfer.session.interaction import Interaction, Unattended
 from p2pxfer.session.network import Network, Sending
+from p2pxfer.session.pair import within
 
 if TYPE_CHECKING:
     from p2pxfer.media.feeding import FedTrack
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from p2pxfer.session.link import Link
     from p2pxfer.tracks import Kind
 
+REQUEST: Final = 30.0  # seconds that a watcher has to ask for pictures
 FAREWELL: Final = 5.0  # seconds that a watcher has to leave once it was told that all is over
 # What ends one visit, and not the sharing.
 VISIT: Final = (PeerGone, PeerMisbehaved, ConnectionFailed, DeviceBusy)
@@ -141,11 +143,12 @@ class Stage:
         Raises:
             LocalFileError: the device failed; the watcher was told.
             PeerMisbehaved: it broke the rules.
-            PeerGone: it left before it had asked for anything.
+            PeerGone: it left, or said nothing, before it had asked for anything.
         """
         conversation = Conversation(link)
         try:
-            request = await conversation.hear()
+            mute = PeerGone(f"they asked for nothing in {REQUEST:.0f} s")
+            request = await within(REQUEST, conversation.hear(), mute)
             if not isinstance(request, Watch):
                 raise PeerMisbehaved("it spoke before it had asked for pictures")
             await self._show(conversation, request, progress)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from p2pxfer.errors import ConnectionFailed, PeerMisbehaved
+from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved
 from p2pxfer.pairing.keys import ATTEMPT_NONCE, Role, SessionKeys
 from p2pxfer.pairing.stream import FrameOpener, FrameSealer
 from p2pxfer.peer.restraint import FREE, Limit, Restraint, ceiling
@@ -135,7 +135,8 @@ class Fallback:
         theirs = await within(ANSWER, asyncio.shield(self._theirs), silent)
         nonces = (self._own.nonce, theirs.nonce)
         keys = self._keys.relayed(*(nonces if self._keys.role is Role.A else nonces[::-1]))
-        link = await self._client.circuit(keys.key(CIRCUIT), MEETING)
+        absent = PeerGone("the other side did not come to the relay")
+        link = await within(MEETING, self._client.circuit(keys.key(CIRCUIT), 2 * MEETING), absent)
         circuit = Circuit(
             link,
             FrameSealer(keys.sealer(RELAY)),

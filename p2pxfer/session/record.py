@@ -60,7 +60,7 @@ async def record(
     Raises:
         UsageError: what is asked for makes no sense.
         LocalFileError: it can't be written.
-        PeerGone: the other side was lost; what had come is kept.
+        PeerGone: the other side was lost, what had come is kept; or no picture came at all.
         TransferError: any other of the tree in `p2pxfer.errors`.
     """
     from p2pxfer.media.recording import container_of  # noqa: PLC0415  # heavy
@@ -88,7 +88,9 @@ async def record(
             lost = await desk.close()
             await asyncio.to_thread(outlet.place, film)
             if film.pictures:
-                progress.emit(Recorded(output.encode(), film.seconds, film.pictures, lost))
+                progress.emit(Recorded(os.fsencode(output), film.seconds, film.pictures, lost))
+        if not film.pictures:
+            raise PeerGone("the camera's side ended before any picture came")
     finally:
         await watcher.close()
 
@@ -119,19 +121,26 @@ class Outlet:
         """Finish ``film``, and give it its name if there is anything in it.
 
         Raises:
-            LocalFileError: it can't be written.
+            LocalFileError: it can't be written; what was before is in place, and plays.
         """
         try:
             film.finish()
-        except BaseException:
-            if self._new is not None:
-                self._new.discard()
+        except LocalFileError as error:
+            if self._name(film, whole=False):
+                hint = "what was recorded before is in place"
+                raise LocalFileError(error.message, hint) from error
             raise
-        if self._new is not None:
-            if film.pictures:
-                self._new.place()
-            else:
-                self._new.discard()
+        self._name(film, whole=True)
+
+    def _name(self, film: Film, *, whole: bool) -> bool:
+        """Give the file its name if there is a picture in it; whether it has one now."""
+        if self._new is None:
+            return False
+        if film.pictures:
+            self._new.place(whole=whole)
+        else:
+            self._new.discard()
+        return bool(film.pictures)
 
 
 class _Stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -108,8 +109,10 @@ def numbered(output: str, count: int) -> list[str]:
     """The names of ``count`` stills: ``still.jpg``, or ``still-01.jpg`` and so on.
 
     Raises:
-        UsageError: there are too few or too many, or several for standard output.
+        UsageError: there are too few or too many, or several for standard output, or no name.
     """
+    if not Path(output).name:
+        raise UsageError(f"no still can be called {output!r}", "name a file")
     if not 0 < count <= MOST:
         raise UsageError(f"{count} stills can't be taken", f"1 to {MOST:,} can be")
     if count == 1:
@@ -140,7 +143,7 @@ async def _take(
         )
         _put(name, still.data, overwrite=overwrite)
         size = len(still.data)
-        return StillTaken(name.encode(), still.width, still.height, size, received.arrived)
+        return StillTaken(os.fsencode(name), still.width, still.height, size, received.arrived)
 
     return await asyncio.to_thread(write)
 

@@ -14,6 +14,7 @@ from p2pxfer.session.connect import Connector
 from p2pxfer.session.conversation import Conversation
 from p2pxfer.session.interaction import Interaction, Unattended
 from p2pxfer.session.network import Network
+from p2pxfer.session.pair import within
 from p2pxfer.tracks import IncomingTrack, Kind, Received, TrackEnded
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 STALL: Final = 3.0  # seconds without a picture after which that is told
 PATIENCE: Final = 15.0  # seconds after which it is an error
+OPENING: Final = 30.0  # seconds that the other side has to open its camera
 ASK_EVERY: Final = 1.0  # seconds between requests for a whole picture
 
 Value = TypeVar("Value")
@@ -51,11 +53,12 @@ class Watcher:
         """Ask for pictures, and wait until they come.
 
         Raises:
-            PeerGone: nothing can be shown, or it left.
+            PeerGone: nothing can be shown, it left, or it did not answer in time.
             PeerMisbehaved: it answered with something else.
         """
         await self._conversation.say(Watch(audio))
-        answer = await self._conversation.hear()
+        unopened = PeerGone(f"the other side opened no camera in {OPENING:.0f} s")
+        answer = await within(OPENING, self._conversation.hear(), unopened)
         if isinstance(answer, Failed):
             raise _failed(answer)
         if not isinstance(answer, Showing) or self.track("video") is None:

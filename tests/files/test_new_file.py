@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from p2pxfer.errors import LocalFileError
@@ -47,3 +49,21 @@ def test_a_folder_is_never_replaced(tmp_path):
     for place in (tmp_path, tmp_path / "no" / "still.jpg"):
         with pytest.raises(LocalFileError):
             NewFile(place, replace=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none")
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    """A FIFO, or a device such as /dev/null."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(LocalFileError, match="no file"):
+        NewFile(path, replace=True)
+    assert path.is_fifo()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/still.jpg"])
+def test_a_name_that_is_too_long_is_refused_at_once(tmp_path, name):
+    """And not once there is something to keep."""
+    with pytest.raises(LocalFileError):
+        NewFile(tmp_path / name, replace=False)
+    assert list(tmp_path.iterdir()) == []

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from fractions import Fraction
 
 import av
 import pytest
 
-from p2pxfer.errors import UsageError
+from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.media.pattern import Canvas, samples
 from p2pxfer.media.recording import Recording, container_of
+from p2pxfer.session.record import Outlet
 from p2pxfer.tracks import Received
 from tests.media import seen
 
@@ -29,12 +32,15 @@ def sound(at: float, arrived: float) -> Received:
     return Received(frame, at, arrived, key=False)
 
 
-@pytest.mark.parametrize("container", ["mp4", "matroska", "webm"])
-def test_lost_sound_leaves_silence_not_a_shift(tmp_path, container):
+@pytest.mark.parametrize(
+    ("container", "streamed"),
+    [("mp4", False), ("mp4", True), ("matroska", False), ("webm", False)],
+)
+def test_lost_sound_leaves_silence_not_a_shift(tmp_path, container, streamed):
     """Half a second of it got lost: what follows is still heard when it was said."""
     path, canvas = tmp_path / "film", Canvas(320, 240)
     with path.open("w+b") as file:
-        film = Recording(file, container, audio=True, streamed=False)
+        film = Recording(file, container, audio=True, streamed=streamed)
         film.add("audio", sound(0.0, 99.9))  # before there was a picture: to nobody's use
         for number in range(20):
             film.add("video", picture(canvas, number, number / 10, 100 + number / 10))
@@ -66,6 +72,46 @@ def test_pictures_that_change_their_size_are_recorded_in_the_first(tmp_path):
         sizes = {(f.width, f.height) for f in played.decode(video=0)}
     assert sizes == {(320, 240)}
     assert film.pictures == 10
+
+
+@pytest.fixture
+def full_disk():
+    """No file gets longer than 20 kB."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("container", ["mp4", "matroska", "webm"])
+def test_what_came_before_the_disk_was_full_plays(tmp_path, container):
+    """A recording that gets no end is not lost."""
+    path, canvas = tmp_path / "film", Canvas(320, 240)
+    outlet = Outlet(str(path), overwrite=False)
+    film = outlet.film(container, audio=False, limit=None)
+    pictures = (picture(canvas, n, n / 10, 100 + n / 10) for n in range(1000))
+    with pytest.raises(LocalFileError):
+        deque((film.add("video", each) for each in pictures), maxlen=0)
+    with pytest.raises(LocalFileError, match="recording"):
+        outlet.place(film)
+    assert list(tmp_path.iterdir()) == [path]
+    frames = []
+    with av.open(str(path)) as played, contextlib.suppress(av.error.InvalidDataError):
+        frames.extend(played.decode(video=0))  # all but one that was cut
+    assert len(frames) > film.pictures / 2
+
+
+def test_a_picture_too_narrow_for_an_encoder_is_recorded(tmp_path):
+    """Whoever sends it may choose any size."""
+    path = tmp_path / "film"
+    with path.open("w+b") as file:
+        film = Recording(file, "mp4", audio=False, streamed=False)
+        film.add("video", Received(av.VideoFrame(1, 300, "yuv420p"), 0.0, 100.0, key=True))
+        film.finish()
+    with av.open(str(path)) as played:
+        assert len(list(played.decode(video=0))) == 1
 
 
 def test_the_format_is_what_the_name_says():

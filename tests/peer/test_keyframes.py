@@ -68,6 +68,34 @@ def test_a_picture_that_claims_to_be_huge_is_not_bounded(width, height, bounded)
     assert told.bounded is bounded
 
 
+def sps(profile: int, *numbers: int) -> bytes:
+    """An access unit whose parameter set is of that profile, then only Exp-Golomb numbers."""
+    bits = f"{profile:08b}{0:016b}"
+    for number in numbers:
+        bits += f"{number + 1:0{2 * (number + 1).bit_length() - 1}b}"
+    bits += "1" + "0" * (-(len(bits) + 1) % 8)
+    data = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    return b"\0\0\1\x67" + data + b"\0\0\1\x65\x88"
+
+
+def test_a_size_that_a_decoder_may_read_otherwise_is_none():
+    """Of a profile that not all take for a high one; in other colours, or more bits."""
+    plain = (0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0)
+    assert inspect("H264", sps(66, *plain)) is not None
+    for profile in (134, 135, 139, 144):
+        assert inspect("H264", sps(profile, *plain)) is None
+    for colours in ((3, 0, 0), (1, 2, 0), (1, 0, 2), (0, 0, 0)):
+        assert inspect("H264", sps(100, 0, *colours, *plain)) is None
+
+
+def test_a_size_that_escapes_change_is_none():
+    """FFmpeg tries a second time with them, if the first fails."""
+    start = b"\x67\x42\0\0"
+    plain = sps(66, 0, 0, 2, 0, 0, 100, 50, 0)  # pictures of 101 by 51 blocks
+    assert inspect("H264", plain) == Picture(key=True, width=1616, height=816)
+    assert inspect("H264", plain.replace(start, start + b"\3")) is None
+
+
 @given(
     st.sampled_from(["VP8", "H264"]),
     st.binary(max_size=64).map(lambda data: b"\0\0\1\x67" + data) | st.binary(max_size=64),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from fractions import Fraction
 
+import av
 import pytest
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved
+from p2pxfer.media.feeding import FedTrack
 from p2pxfer.media.messages import Ended, Failed, Here, Showing, Watch, decode, encode
+from p2pxfer.media.source import opened
 from p2pxfer.media.wanted import Wanted
 from p2pxfer.progress import NullProgress, WatchEnded, Watching
-from p2pxfer.session import conversation
+from p2pxfer.session import camera, conversation, watching
+from p2pxfer.session import record as recording
 from p2pxfer.session.camera import Stage
+from p2pxfer.session.network import Network
 from p2pxfer.session.watching import CameraEnded, Watcher
 from tests.session.ends import MemoryLink, channels, paired
 
@@ -120,6 +126,62 @@ async def test_silence_is_an_end(monkeypatch):
             await watcher.begin(audio=False)
     finally:
         await watcher.close()
+
+
+async def test_a_far_end_that_says_nothing_is_not_waited_for(monkeypatch):
+    """Also if it gives signs of life; on either side."""
+    monkeypatch.setattr(watching, "OPENING", 0.05)
+    monkeypatch.setattr(camera, "REQUEST", 0.05)
+    link, _ = ends()
+    watcher = Watcher(link, NullProgress())
+    try:
+        with pytest.raises(PeerGone, match="opened no camera"):
+            await watcher.begin(audio=False)
+    finally:
+        await watcher.close()
+    with pytest.raises(PeerGone, match="asked for nothing"):
+        await Stage(Wanted(clip="test:"), "VP8").perform(ends()[0], NullProgress())
+
+
+async def test_a_recording_without_a_picture_is_an_error(monkeypatch, tmp_path):
+    """Else nobody would know why there is no file."""
+    link, far = ends()
+
+    async def watch(_, *, progress, **__):
+        watcher = Watcher(link, progress)
+        await far.say(Showing("x", audio=False))
+        await watcher.begin(audio=False)
+        await far.say(Ended())
+        return watcher
+
+    monkeypatch.setattr(recording, "watch", watch)
+    with pytest.raises(PeerGone, match="before any picture"):
+        await recording.record("1-a-b", network=Network(), output=str(tmp_path / "film.mkv"))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_clip_with_more_than_pictures_and_sound_begins_again(tmp_path):
+    """Subtitles or data beside them have no decoder that could be told."""
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        container.add_attachment("notes.txt", "text/plain", b"notes")
+        for number in range(3):
+            frame = av.VideoFrame(64, 64, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    source = await opened(Wanted(clip=str(path), loop=True), audio=False)
+    track = FedTrack("video")
+    source.start({"video": track})
+    try:
+        async with asyncio.timeout(60):
+            for _ in range(7):
+                await track.recv()
+        assert not [feeder for feeder in source._feeders if feeder.over.is_set()]
+    finally:
+        await source.stop()
 
 
 async def _watch(watcher):
