@@ -12,7 +12,7 @@ from aiohttp import web
 from p2pxfer.errors import RendezvousMisbehaved, RendezvousUnreachable, RoomRefused
 from p2pxfer.rendezvous import config
 from p2pxfer.rendezvous import messages as wire
-from p2pxfer.rendezvous.client import RendezvousClient, Room
+from p2pxfer.rendezvous.client import RendezvousClient, Room, _date
 from p2pxfer.rendezvous.messages import Crowded, Ended, Mail, Reason, Taken, Welcome
 
 PATIENCE = 60.0  # seconds until a test is called hung
@@ -321,3 +321,9 @@ def test_a_good_configuration_is_read():
     server = {"urls": ["turns:[2001:db8::1]:443?transport=tcp"], "username": "u", "credential": "c"}
     assert found.ice_servers == (server,)
     assert config.parse(json.dumps(found.to_json()).encode()) == found
+
+
+@pytest.mark.parametrize("header", ["", "soon", "Fri, 31 Dec 9999 23:59:59 -2359"])
+def test_a_date_that_is_none_is_passed_over(header):
+    """Also one that is in no year once it is in UTC."""
+    assert _date(header) is None

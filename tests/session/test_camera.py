@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 import pytest
 
-from p2pxfer.errors import PeerGone, PeerMisbehaved
+from p2pxfer.errors import PeerGone, PeerMisbehaved, UsageError
 from p2pxfer.media.feeding import FedTrack
 from p2pxfer.media.messages import Ended, Failed, Here, Showing, Watch, decode, encode
 from p2pxfer.media.source import opened
@@ -18,6 +18,7 @@ from p2pxfer.session import camera, conversation, watching
 from p2pxfer.session import record as recording
 from p2pxfer.session.camera import Stage
 from p2pxfer.session.network import Network
+from p2pxfer.session.snap import numbered
 from p2pxfer.session.watching import CameraEnded, Watcher
 from tests.session.ends import MemoryLink, channels, paired
 
@@ -182,6 +183,13 @@ async def test_a_clip_with_more_than_pictures_and_sound_begins_again(tmp_path):
         assert not [feeder for feeder in source._feeders if feeder.over.is_set()]
     finally:
         await source.stop()
+
+
+@pytest.mark.parametrize("output", ["", "/", "."])
+def test_stills_without_a_name_are_refused(output):
+    """Also if several are asked for."""
+    with pytest.raises(UsageError):
+        numbered(output, 2)
 
 
 async def _watch(watcher):
