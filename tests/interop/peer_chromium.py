@@ -24,11 +24,13 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
     "--allow-loopback-in-peer-connection",
+)
+OPEN = (
+    "--disable-features=WebRtcHideLocalIpsWithMdns",  # most tests have no multicast
     "--use-fake-device-for-media-stream",  # a camera and a microphone
-    "--use-fake-ui-for-media-stream",  # and nobody to ask
+    "--use-fake-ui-for-media-stream",  # and nobody to ask: who may film may know addresses, too
     "--autoplay-policy=no-user-gesture-required",
 )
-SHOWN = "--disable-features=WebRtcHideLocalIpsWithMdns"  # most tests have no multicast
 HIDDEN = "HIDE_ADDRESSES"  # in the environment: names in their place, as browsers usually have
 
 
@@ -39,7 +41,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async with async_playwright() as playwright:
-        words = [*QUIET] if os.environ.get(HIDDEN) else [*QUIET, SHOWN]
+        words = [*QUIET] if os.environ.get(HIDDEN) else [*QUIET, *OPEN]
         browser = await playwright.chromium.launch(executable_path=program, args=words)
         page = await browser.new_page()
         page.on("pageerror", lambda error: tell({"event": "error", "error": str(error)}))
