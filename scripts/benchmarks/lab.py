@@ -15,6 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NEAR, FAR = "10.99.0.1", "10.99.0.2"
+TCP = "cubic"  # what rivals ride on nearly everywhere, whatever this system's own default is
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,13 @@ def link(**options: float) -> Iterator[Lab]:
             for thread in os.listdir(f"/proc/{process.pid}/task"):
                 os.sched_setscheduler(int(thread), os.SCHED_RR, first)
         for name in names:
-            subprocess.run(
-                ["ip", "-n", name, "addr", "add", "127.0.0.2/32", "dev", "lo"], check=True
-            )
+            ip = ["ip", "-n", name]
+            subprocess.run([*ip, "addr", "add", "127.0.0.2/32", "dev", "lo"], check=True)
+            shown = subprocess.run([*ip, "route"], check=True, capture_output=True, text=True)
+            for route in shown.stdout.splitlines():
+                subprocess.run(
+                    [*ip, "route", "replace", *route.split(), "congctl", TCP], check=True
+                )
         near, far = (
             Host(("ip", "netns", "exec", name), address)
             for name, address in zip(names, (NEAR, FAR), strict=True)
