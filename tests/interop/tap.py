@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from p2pxfer.sctp.association import Association
 from p2pxfer.sctp.chunks import ChunkType
@@ -19,6 +19,7 @@ class Tap:
         self.sent: Counter[str] = Counter()
         self.taken: Counter[str] = Counter()
         self.longest = {"sent": 0, "taken": 0}
+        self._arrived: set[bytes] = set()
         transmit, receive = Association.transmit, Association.receive
 
         def transmit_seen(association: Association, now: float) -> object:
@@ -36,22 +37,28 @@ class Tap:
 
     def _look(self, which: str, counts: Counter[str], packets: Sequence[bytes]) -> None:
         for packet in packets:
-            kinds = set(_chunks(packet))
+            chunks = list(_chunks(packet))
+            kinds = {kind for kind, _ in chunks}
             counts.update(kinds)
             if not any(packet[CHECKSUM]):
                 counts["zero checksum"] += 1
                 counts.update(f"{kind} with zero checksum" for kind in kinds)
             if "DATA" in kinds:
                 self.longest[which] = max(self.longest[which], len(packet))
+            if which == "taken":
+                numbers = {packet[at + 4 : at + 8] for kind, at in chunks if kind == "DATA"}
+                counts["DATA again"] += bool(numbers & self._arrived)
+                self._arrived |= numbers
 
 
-def _chunks(packet: bytes) -> list[str]:
-    found, at = [], HEADER
+def _chunks(packet: bytes) -> Iterator[tuple[str, int]]:
+    """Each chunk's name, and where it begins."""
+    at = HEADER
     while at + 4 <= len(packet):
         length = int.from_bytes(packet[at + 2 : at + 4], "big")
         try:
-            found.append(ChunkType(packet[at]).name)
+            name = ChunkType(packet[at]).name
         except ValueError:
-            found.append(f"type {packet[at]}")
+            name = f"type {packet[at]}"
+        yield name, at
         at += max(4, length + 3 & ~3)
-    return found
