@@ -176,12 +176,12 @@ class TextReceived:
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """Pictures are shown from now on, and sound if ``audio``.
+    """Pictures of these and no others are shown from now on, and sound if ``audio``.
 
-    ``source`` is what the camera is called on its own side, raw.
+    ``sources`` are what the cameras are called on their own side, raw.
     """
 
-    source: str
+    sources: tuple[str, ...]
     audio: bool
 
 
@@ -194,13 +194,17 @@ class WatchEnded:
 
 @dataclass(frozen=True, slots=True)
 class StillTaken:
-    """A still is in place. ``captured`` is in seconds since 1970, ``size`` in bytes."""
+    """A still is in place. ``captured`` is in seconds since 1970, ``size`` in bytes.
+
+    ``source`` is what the camera is called on its own side, raw.
+    """
 
     path: bytes
     width: int
     height: int
     size: int
     captured: float
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

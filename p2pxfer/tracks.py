@@ -37,9 +37,11 @@ class IncomingTrack(Protocol):
 
     Attributes:
         kind: what it carries.
+        mid: of the section of the descriptions that it belongs to.
     """
 
     kind: Kind
+    mid: str
 
     async def frame(self) -> Received:
         """The next frame.

@@ -18,6 +18,26 @@ DeviceFlag = Annotated[
         rich_help_panel=SOURCE,
     ),
 ]
+DevicesFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Which camera: a name or part of it, a path, or its number in the list. "
+        "May be repeated: all are shown at once.",
+        rich_help_panel=SOURCE,
+    ),
+]
+ClipsFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="FILE",
+        help="A clip instead of a camera; test: for a test pattern with a tone. "
+        "May be repeated, also beside --device.",
+        rich_help_panel=SOURCE,
+    ),
+]
 FromFlag = Annotated[
     str | None,
     typer.Option(
@@ -59,7 +79,11 @@ FacingFlag = Annotated[
 ]
 AudioFlag = Annotated[
     bool,
-    typer.Option("--audio", help="Share sound, too.", rich_help_panel=SOURCE),
+    typer.Option(
+        "--audio",
+        help="Share sound, too; that of the first, if several are shown.",
+        rich_help_panel=SOURCE,
+    ),
 ]
 MicrophoneFlag = Annotated[
     str | None,
@@ -68,6 +92,16 @@ MicrophoneFlag = Annotated[
         metavar="NAME",
         help="Which microphone, as --device; else the usual one.",
         rich_help_panel=SOURCE,
+    ),
+]
+CameraFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--camera",
+        metavar="NAME",
+        help="Which one, where several are shown: its number there, its name or a part of it; "
+        "else all.",
+        rich_help_panel="What is taken",
     ),
 ]
 OverwriteFlag = Annotated[

@@ -1,4 +1,4 @@
-"""``p2pxfer camera serve``: share a camera, a clip or the test pattern."""
+"""``p2pxfer camera serve``: share cameras, clips or the test pattern."""
 
 # ruff: noqa: PLC0415  # --help must answer at once
 
@@ -14,10 +14,10 @@ import typer
 from p2pxfer.cli.camera_flags import (
     SOURCE,
     AudioFlag,
-    DeviceFlag,
+    ClipsFlag,
+    DevicesFlag,
     Facing,
     FacingFlag,
-    FromFlag,
     HeightFlag,
     MicrophoneFlag,
     RateFlag,
@@ -58,8 +58,8 @@ class Codec(StrEnum):
 
 def serve(
     *,
-    device: DeviceFlag = None,
-    from_: FromFlag = None,
+    device: DevicesFlag = None,
+    from_: ClipsFlag = None,
     loop: Annotated[
         bool,
         typer.Option("--loop", help="Begin a clip again at its end.", rich_help_panel=SOURCE),
@@ -114,9 +114,9 @@ def serve(
     verbose: VerboseFlag = False,
     json: JsonFlag = False,
 ) -> int:
-    """Share a camera, a clip or a test pattern; shows a code for whoever is to see it.
+    """Share a camera, a clip or a test pattern, or several; shows a code for whoever is to see it.
 
-    The device is opened when somebody with the code asks for it, and free once they leave. Then
+    A device is opened when somebody with the code asks for it, and free once they leave. Then
     there is a fresh code for the next, until Ctrl-C.
     """
     from p2pxfer.cli.render import Scene
@@ -133,8 +133,8 @@ def serve(
     )
     renderer = output.renderer(scene)
     order = Order(
-        device=device,
-        clip=from_,
+        devices=tuple(device or ()),
+        clips=tuple(from_ or ()),
         loop=loop,
         audio=audio,
         microphone=microphone,
@@ -165,8 +165,8 @@ def serve(
 class Order:
     """What the command line asks for."""
 
-    device: str | None
-    clip: str | None
+    devices: tuple[str, ...]
+    clips: tuple[str, ...]
     loop: bool
     audio: bool
     microphone: str | None
@@ -193,7 +193,7 @@ class Order:
         from p2pxfer.cli.answers import Answers
         from p2pxfer.cli.keyboard import terminal
         from p2pxfer.identity.config import load
-        from p2pxfer.media.wanted import Wanted
+        from p2pxfer.media.wanted import several
         from p2pxfer.pairing.code import MAX_WORDS, MIN_WORDS
         from p2pxfer.session.camera import serve as serve_session
 
@@ -220,10 +220,10 @@ class Order:
         if self.code_file is not None:
             code = secret_file(self.code_file, refuse=renderer.warn_if_others_may_read)
         await serve_session(
-            Wanted(
-                clip=self.clip,
+            several(
+                self.devices,
+                self.clips,
                 loop=self.loop,
-                device=self.device,
                 microphone=self.microphone,
                 audio=self.audio,
                 width=self.width,

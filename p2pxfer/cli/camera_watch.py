@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from p2pxfer.cli.camera_flags import OverwriteFlag
+from p2pxfer.cli.camera_flags import CameraFlag, OverwriteFlag
 from p2pxfer.cli.given_code import completed, given, given_once
 from p2pxfer.cli.options import (
     CODE_VARIABLE,
@@ -111,6 +111,7 @@ def snap(
             rich_help_panel=WHAT,
         ),
     ] = "1s",
+    camera: CameraFlag = None,
     code_file: CodeFileFlag = None,
     wait: WaitFlag = "1h",
     verify: VerifyFlag = False,
@@ -126,7 +127,8 @@ def snap(
     """Take stills with a camera that another machine shares.
 
     Each is a whole picture, never one that was pieced together, and has inside when it was taken
-    and with which camera.
+    and with which camera. Where several are shown, there is one of each: still-camera1.jpg and so
+    on.
     """
 
     async def work(code: str, **options: Any) -> None:
@@ -138,6 +140,7 @@ def snap(
             form=form.value if form is not None else None,
             count=count,
             every=seconds(every),
+            camera=camera,
             overwrite=overwrite,
             **options,
         )
@@ -198,6 +201,7 @@ def record(
         bool,
         typer.Option("--silent", help="Leave sound out.", rich_help_panel=WHAT),
     ] = False,
+    camera: CameraFlag = None,
     code_file: CodeFileFlag = None,
     wait: WaitFlag = "1h",
     verify: VerifyFlag = False,
@@ -212,7 +216,8 @@ def record(
 ) -> int:
     """Record a camera that another machine shares, with its sound.
 
-    What was recorded until Ctrl-C, or until the other side is lost or the disk is full, is kept.
+    Where several are shown, each has a video stream of its own in the file. What was recorded until
+    Ctrl-C, or until the other side is lost or the disk is full, is kept.
     """
 
     async def work(code: str, **options: Any) -> None:
@@ -224,6 +229,7 @@ def record(
             form=form.value if form is not None else None,
             seconds=seconds(duration) if duration is not None else None,
             audio=not silent,
+            camera=camera,
             overwrite=overwrite,
             **options,
         )

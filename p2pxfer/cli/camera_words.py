@@ -19,8 +19,8 @@ STDOUT = b"-"
 def line(event: Watching | WatchEnded | StillTaken | Recorded, scene: Scene, style: Style) -> str:
     """The line that stays of ``event``."""
     match event:
-        case Watching(source, audio):
-            what = f"{escaped(source)}{', with sound' if audio else ''}"
+        case Watching(sources, audio):
+            what = f"{escaped(', '.join(sources))}{', with sound' if audio else ''}"
             return f"Somebody watches {what}" if scene.sending else f"Watching {what}"
         case WatchEnded(seconds):
             return f"They have left after {wording.clock(seconds)}, and the camera is free"

@@ -157,14 +157,16 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
             return {"event": "note", "text": text}
         case TextReceived(text):
             return {"event": "text", "text": text}
-        case Watching(source, audio):
-            return {"event": "watching", "source": source, "audio": audio}
+        case Watching(sources, audio):
+            first = sources[0] if sources else ""
+            return {"event": "watching", "source": first, "sources": sources, "audio": audio}
         case WatchEnded(seconds):
             return {"event": "left", "seconds": round(seconds, 3)}
-        case StillTaken(path, width, height, size, captured):
+        case StillTaken(path, width, height, size, captured, source):
             return {
                 "event": "still",
                 **_path(path),
+                "source": source,
                 "width": width,
                 "height": height,
                 "bytes": size,

@@ -2,38 +2,57 @@
 
 Each message is a JSON object of at most `MAX_SIZE` bytes with ``v`` and ``kind``. The watcher says
 ``watch`` once, and ``here`` every `BEAT` seconds; the camera's side says ``showing`` once what is
-watched is open, ``ended`` or ``failed`` when nothing more comes, and ``here`` as well.
+watched is open and whenever that changes, ``ended`` or ``failed`` when nothing more comes, and
+``here`` as well.
 docs/camera-protocol.md has the tables.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.tracks import Kind
 
 VERSION: Final = 1
-MAX_SIZE: Final = 4096  # bytes of a message
+MAX_SIZE: Final = 32 * 1024  # bytes of a message
 MAX_TEXT: Final = 200  # characters of a name or a reason
+MAX_TRACKS: Final = 8  # as many as a description has sections of media
 BEAT: Final = 2.0  # seconds between two signs of life
 SILENCE: Final = 8.0  # seconds without any after which the other side is gone
 
 
+_MID = re.compile(r"[A-Za-z0-9._-]{1,32}")
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The watcher wants pictures, and sound if ``audio``."""
+    """The watcher wants pictures, and sound if ``audio``.
+
+    ``camera`` is which one, by name, part of it or number, where not all are wanted.
+    """
 
     audio: bool
+    camera: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One track that is fed. ``mid`` is that of its section, ``name`` what it is called there."""
+
+    mid: str
+    kind: Kind
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What is watched is open and begins. ``source`` is what it is called there."""
+    """What is watched is open; these tracks come from now on, and no others."""
 
-    source: str
-    audio: bool
+    tracks: tuple[Shown, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +79,13 @@ def encode(message: Message) -> bytes:
     """The bytes of ``message``; texts are cut to `MAX_TEXT`."""
     fields: dict[str, object] = {"v": VERSION}
     match message:
-        case Watch(audio):
+        case Watch(audio, camera):
             fields |= {"kind": "watch", "audio": audio}
-        case Showing(source, audio):
-            fields |= {"kind": "showing", "source": source[:MAX_TEXT], "audio": audio}
+            if camera is not None:
+                fields["camera"] = camera[:MAX_TEXT]
+        case Showing(tracks):
+            told = [{"mid": t.mid, "kind": t.kind, "name": t.name[:MAX_TEXT]} for t in tracks]
+            fields |= {"kind": "showing", "tracks": told}
         case Ended():
             fields |= {"kind": "ended"}
         case Failed(reason):
@@ -85,10 +107,12 @@ def decode(data: bytes) -> Message:
         fields = None
     if isinstance(fields, dict) and fields.get("v") == VERSION:
         match fields:
-            case {"kind": "watch", "audio": bool(audio)}:
+            case {"kind": "watch", "audio": bool(audio), "camera": str(camera)} if _short(camera):
+                return Watch(audio, camera)
+            case {"kind": "watch", "audio": bool(audio)} if "camera" not in fields:
                 return Watch(audio)
-            case {"kind": "showing", "source": str(source), "audio": bool(audio)} if _short(source):
-                return Showing(source, audio)
+            case {"kind": "showing", "tracks": list(tracks)} if len(tracks) <= MAX_TRACKS:
+                return Showing(_shown(tracks))
             case {"kind": "ended"}:
                 return Ended()
             case {"kind": "failed", "reason": str(reason)} if _short(reason):
@@ -96,6 +120,19 @@ def decode(data: bytes) -> Message:
             case {"kind": "here"}:
                 return Here()
     raise PeerMisbehaved("a message that belongs to no camera session")
+
+
+def _shown(tracks: list[object]) -> tuple[Shown, ...]:
+    found: dict[str, Shown] = {}
+    for track in tracks:
+        match track:
+            case {"mid": str(mid), "kind": "audio" | "video" as kind, "name": str(name)} if (
+                _MID.fullmatch(mid) and _short(name)
+            ):
+                found[mid] = Shown(mid, "video" if kind == "video" else "audio", name)
+    if len(found) != len(tracks):
+        raise PeerMisbehaved("a malformed list of what is shown")
+    return tuple(found.values())
 
 
 def _short(text: str) -> bool:

@@ -1,11 +1,14 @@
 """Recording: received frames into an MP4, Matroska or WebM, as one piece or as a stream.
 
-What came late or got lost leaves no hole in the sound: silence takes its place, so that pictures
-and sound stay together. Everything here blocks; run it in a worker thread.
+Pictures of several cameras become as many video streams. What came late or got lost leaves no hole
+in the sound: silence takes its place, so that pictures and sound stay together. Everything here
+blocks; run it in a worker thread.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO, Final, Literal, Protocol
 
@@ -35,6 +38,7 @@ _FAULTS = (av.error.FFmpegError, OSError, ValueError)  # what writing raises
 _SMALLEST = 16  # pixels of a side that every encoder here takes
 _GAP = 0.04  # seconds of sound that may be missing before silence takes its place
 _LONGEST_SILENCE = 30.0  # seconds filled at once; a track that was off longer begins anew
+_GATHER = 3.0  # seconds that other cameras have to show something once the first does
 
 
 class Writer(Protocol):
@@ -44,6 +48,22 @@ class Writer(Protocol):
         """Take ``data``."""
 
 
+@dataclass(slots=True)
+class _Film:
+    """What one camera shows.
+
+    Attributes:
+        stream: PyAV's; None until the file has begun.
+        first: what it has shown before that, the newest.
+        last: the time of its last picture, in ticks.
+    """
+
+    title: str
+    stream: Any = None
+    first: Received | None = None
+    last: int = -1
+
+
 class Recording:
     """One recording under way.
 
@@ -51,6 +71,7 @@ class Recording:
         file: where it goes; a `BinaryIO` that seeks, or a `Writer` for a stream.
         container: which format.
         audio: whether sound is expected.
+        titles: what each camera is called, if there are several.
         streamed: whether it is written from front to back.
         limit: seconds after which nothing more is taken.
 
@@ -67,6 +88,7 @@ class Recording:
         *,
         audio: bool,
         streamed: bool,
+        titles: Sequence[str] = ("",),
         limit: float | None = None,
     ) -> None:
         self.pictures = 0
@@ -76,35 +98,31 @@ class Recording:
         options = (_STREAMED if streamed else _PLACED) if container == "mp4" else {}
         self._container = av.open(file, "w", format=container, container_options=options)
         self._video_codec, self._audio_codec = _CODECS[container]
-        self._video: Any = None
+        self._films = [_Film(title) for title in titles]
         self._audio: Any = self._add_audio() if audio else None
-        self._zero: float | None = None  # when the first picture came
-        self._offsets: dict[Kind, float] = {}
-        self._last = -1
+        self._begun = False  # whether the streams are in the file, which are added all at once
+        self._seen: float | None = None  # when the first picture came
+        self._zero = 0.0  # when what is in the file begins
+        self._offsets: dict[tuple[Kind, int], float] = {}
         self._samples: int | None = None  # of sound that are in, silence counted
 
-    def add(self, kind: Kind, received: Received) -> None:
+    def add(self, kind: Kind, received: Received, number: int = 0) -> None:
         """Record one frame.
+
+        Args:
+            kind: what it is.
+            received: the frame.
+            number: of the camera that shows it, from 0.
 
         Raises:
             LocalFileError: it can't be written.
         """
-        if self._zero is None and kind == "audio":
-            return  # nobody sees what it belongs to
-        if self._zero is None:
-            self._zero = received.arrived
-        offset = self._offsets.setdefault(
-            kind, max(0.0, received.arrived - self._zero) - received.seconds
-        )
-        at = received.seconds + offset
-        if self._limit is not None and at >= self._limit:
-            self.full = self.full or kind == "video"
-            return
         try:
-            if kind == "video":
-                self._picture(received.frame, at)
-            elif self._audio is not None:
-                self._hear(received.frame, at)
+            if not self._begun:
+                if kind == "video":
+                    self._await_others(received, number)
+                return  # sound: nobody sees what it belongs to
+            self._add(kind, received, number)
         except _FAULTS as error:
             raise _unwritable(error) from error
 
@@ -115,27 +133,63 @@ class Recording:
             LocalFileError: it can't be written.
         """
         try:
-            if self._video is not None:
-                for stream in filter(None, (self._video, self._audio)):
-                    self._container.mux(stream.encode(None))
+            if not self._begun and self._seen is not None:
+                self._begin(self._seen)
+            if self._begun:
+                for stream in (*(film.stream for film in self._films), self._audio):
+                    if stream is not None:
+                        self._container.mux(stream.encode(None))
             self._container.close()
         except _FAULTS as error:
             raise _unwritable(error) from error
 
-    def _picture(self, frame: Any, at: float) -> None:
-        if self._video is None:
-            self._video = self._add_video(_even(frame.width), _even(frame.height))
+    def _await_others(self, received: Received, number: int) -> None:
+        """Begin once every camera has shown its size; with the newest picture of each."""
+        if self._seen is None:
+            self._seen = received.arrived
+        self._films[number].first = received
+        if (
+            all(film.first is not None for film in self._films)
+            or received.arrived - self._seen > _GATHER
+        ):
+            self._begin(received.arrived)
+
+    def _begin(self, zero: float) -> None:
+        self._begun, self._zero = True, zero
+        sizes = [(f.first.frame.width, f.first.frame.height) for f in self._films if f.first]
+        for film in self._films:
+            frame = film.first.frame if film.first is not None else None
+            width, height = (frame.width, frame.height) if frame is not None else sizes[0]
+            film.stream = self._add_video(_even(width), _even(height), film.title)
+        for number, film in enumerate(self._films):
+            if film.first is not None:
+                self._add("video", film.first, number)
+                film.first = None
+
+    def _add(self, kind: Kind, received: Received, number: int) -> None:
+        offset = self._offsets.setdefault(
+            (kind, number), max(0.0, received.arrived - self._zero) - received.seconds
+        )
+        at = received.seconds + offset
+        if self._limit is not None and at >= self._limit:
+            self.full = self.full or kind == "video"
+        elif kind == "video":
+            self._picture(self._films[number], received.frame, at)
+        elif self._audio is not None:
+            self._hear(received.frame, at)
+
+    def _picture(self, film: _Film, frame: Any, at: float) -> None:
         pts = round(at * _CLOCK)
-        if pts <= self._last:
+        if pts <= film.last:
             return
-        self._last = pts
-        context = self._video.codec_context
+        film.last = pts
+        context = film.stream.codec_context
         drawn = frame.reformat(width=context.width, height=context.height, format="yuv420p")
         if drawn is frame:  # its times belong to whoever gave it
             drawn = frame.reformat(format="rgb24").reformat(format="yuv420p")
         drawn.pts, drawn.time_base = pts, Fraction(1, _CLOCK)
         drawn.pict_type = av.video.frame.PictureType.NONE
-        self._container.mux(self._video.encode(drawn))
+        self._container.mux(film.stream.encode(drawn))
         self.pictures += 1
         self.seconds = max(self.seconds, at)
 
@@ -154,12 +208,14 @@ class Recording:
         for part in self._resampler.resample(frame):
             self._container.mux(self._audio.encode(part))
 
-    def _add_video(self, width: int, height: int) -> Any:
+    def _add_video(self, width: int, height: int, title: str) -> Any:
         stream: Any = self._container.add_stream(
             self._video_codec, rate=30, options=dict(_OPTIONS[self._video_codec])
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, _CLOCK)
+        if title:
+            stream.metadata["title"] = "".join(c for c in title if c.isascii() and c.isprintable())
         return stream
 
     def _add_audio(self) -> Any:

@@ -1,12 +1,13 @@
 """What somebody wants shown: a camera and how it is to be set, a clip, or the test pattern.
 
-The constraints are those of getUserMedia (W3C Media Capture and Streams, section 4): each is an
-ideal, and the device does what comes closest. Values only.
+Several of them can be shown at once. The constraints are those of getUserMedia (W3C Media Capture
+and Streams, section 4): each is an ideal, and the device does what comes closest. Values only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from p2pxfer.errors import UsageError
@@ -18,6 +19,7 @@ RATE: Final = 30.0
 LARGEST: Final = 4096  # pixels of a side
 SMALLEST: Final = 16
 FASTEST: Final = 120.0  # pictures a second
+MOST: Final = 7  # cameras and clips at once; with sound as many tracks as one connection has
 
 Facing = Literal["user", "environment"]
 
@@ -72,3 +74,63 @@ class Wanted:
             )
         if self.loop and self.clip in (None, TEST):
             raise UsageError("--loop is for a clip", "name one: --from clip.mp4 --loop")
+
+
+def several(
+    devices: Sequence[str],
+    clips: Sequence[str],
+    *,
+    loop: bool,
+    microphone: str | None,
+    facing: Facing | None,
+    audio: bool,
+    width: int | None,
+    height: int | None,
+    rate: float | None,
+) -> tuple[Wanted, ...]:
+    """What is shown where cameras and clips are named: those cameras, then those clips.
+
+    What is for cameras goes to them, and what is for clips to those; where there is none of the
+    kind, it goes to the others, whose `Wanted.check` then says what is wrong. Without any names it
+    is the camera that the system has first, or that looks that way.
+    """
+    common = Wanted(audio=audio, width=width, height=height, rate=rate)
+    played = any(clip != TEST for clip in clips)
+    names: list[str | None] = [*devices] or ([] if clips else [None])
+    cameras = [
+        replace(common, device=name, microphone=microphone, facing=facing, loop=loop and not played)
+        for name in names
+    ]
+    if not cameras:
+        common = replace(common, microphone=microphone, facing=facing)
+    return (
+        *cameras,
+        *(replace(common, clip=clip, loop=loop and (clip != TEST or not played)) for clip in clips),
+    )
+
+
+def check(wanted: Sequence[Wanted]) -> None:
+    """Refuse what makes no sense, or is too much.
+
+    Raises:
+        UsageError: with what to type instead.
+    """
+    if not 1 <= len(wanted) <= MOST:
+        raise UsageError(f"{len(wanted)} cameras can't be shown", f"1 to {MOST} can be")
+    for each in wanted:
+        each.check()
+
+
+def picked(names: Sequence[str], asked: str) -> int | None:
+    """Which of ``names`` is meant: by its number from 1, its name, or a part of that."""
+    if asked.isdecimal() and 0 < int(asked) <= len(names):
+        return int(asked) - 1
+    part = asked.lower()
+    return next(
+        (
+            number
+            for number, name in sorted(enumerate(names), key=lambda item: item[1] != asked)
+            if part in name.lower()
+        ),
+        None,
+    )

@@ -272,6 +272,7 @@ class PeerConnection:
             self._watch.lap("signals")
             await self._build(remote)
         self._remote = remote
+        self._tracks.route(remote)
         for candidate in remote.candidates:
             self._candidates.add(candidate)
         if remote.complete:

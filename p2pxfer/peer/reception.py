@@ -12,10 +12,11 @@ import asyncio
 import queue
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpparameters import RTCRtpDecodingParameters, RTCRtpReceiveParameters
 
 from p2pxfer.errors import TransferError
 from p2pxfer.peer import keyframes
@@ -30,6 +31,8 @@ MAX_KEYS = 256  # pictures that are told whole, and not yet taken
 ASK_EVERY = 0.5  # seconds between two requests for a key frame
 
 _QUEUE = "_RTCRtpReceiver__decoder_queue"
+_REPEATS = "_RTCRtpReceiver__rtx_ssrc"  # sources that repeat others
+_NAMES = (_QUEUE, _REPEATS, "_send_rtcp_pli")
 
 
 class ReceivedTrack:
@@ -38,15 +41,18 @@ class ReceivedTrack:
     Args:
         receiver: aiortc's, which has not begun.
         track: what it fills.
+        mid: of its section.
 
     Raises:
         TransferError: aiortc is not as expected inside.
     """
 
-    def __init__(self, receiver: RTCRtpReceiver, track: MediaStreamTrack) -> None:
-        if not (hasattr(receiver, _QUEUE) and hasattr(receiver, "_send_rtcp_pli")):
+    def __init__(self, receiver: RTCRtpReceiver, track: MediaStreamTrack, mid: str) -> None:
+        known = all(hasattr(receiver, name) for name in _NAMES)
+        if not (known and hasattr(receiver.transport, "_register_rtp_receiver")):
             raise TransferError("this version of aiortc is not known here")
         self.kind: Kind = "video" if track.kind == "video" else "audio"
+        self.mid = mid
         self.dropped = 0  # frames that nobody took in time
         self._receiver: Any = receiver
         self._track = track
@@ -77,6 +83,14 @@ class ReceivedTrack:
         self._asked = time.monotonic()
         for source in self._receiver.getSynchronizationSources():
             await self._receiver._send_rtcp_pli(source.source)
+
+    def take_sources(self, ssrcs: Sequence[int]) -> None:
+        """Take what comes from these sources, of which the second repeats the first."""
+        encodings = [RTCRtpDecodingParameters(ssrc=ssrc, payloadType=0) for ssrc in ssrcs]
+        named = RTCRtpReceiveParameters(encodings=encodings, muxId=self.mid)
+        self._receiver.transport._register_rtp_receiver(self._receiver, named)
+        if len(ssrcs) > 1:
+            getattr(self._receiver, _REPEATS)[ssrcs[1]] = ssrcs[0]
 
     async def close(self) -> None:
         """Take nothing more."""

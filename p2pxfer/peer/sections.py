@@ -16,7 +16,7 @@ from typing import Literal, cast
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.tracks import Kind
 
-MAX_SECTIONS = 4  # of media beside the data channel
+MAX_SECTIONS = 8  # of media beside the data channel
 MAX_CODECS = 16  # of one section, retransmission counted
 MAX_EXTENSIONS = 4
 MAX_FORMATS = 64  # that a section may name, those not spoken here counted

@@ -21,10 +21,10 @@ from p2pxfer.peer.restraint import FREE, Limit, Restraint
 from p2pxfer.peer.sections import MID, Media
 
 VERSION = 1
-MAX_BODY = 32 * 1024  # bytes; an honest one has about 2 KiB
+MAX_BODY = 56 * 1024  # bytes; an honest one has about 2 KiB, and 5 for each track of a browser
 LAST_PORT = 0xFFFF
 LAST_PRIORITY = 0xFFFFFFFF
-MAX_LINES = 512  # of an SDP
+MAX_LINES = 1536  # of an SDP; a browser takes 130 for a track
 MAX_LINE = 1024  # characters
 LONGEST_PACKET = 16_384  # bytes of SCTP in one DTLS record: RFC 5246 section 6.2.1
 DEFAULT_MAX_MESSAGE = 65536  # RFC 8841 section 6.1: when a=max-message-size is absent

@@ -45,8 +45,14 @@ class Tracks:
         self._sends = tuple(sends)
         self._receives = frozenset(receives)
         self._codec = codec
+        self._sending: dict[MediaStreamTrack, RTCRtpTransceiver] = {}
         if self._sends:
             encoders.improve()
+
+    def mid(self, track: MediaStreamTrack) -> str | None:
+        """The section that ``track`` is sent in; None where the far end has none for it."""
+        transceiver = self._sending.get(track)
+        return transceiver.mid if transceiver is not None else None
 
     def attach(self, peer: RTCPeerConnection, *, offering: bool) -> None:
         """Take what comes, and put what goes into the offer, before the data channel is in it."""
@@ -57,7 +63,9 @@ class Tracks:
         for track in self._sends:
             both = track.kind in unsaid
             unsaid.discard("video" if track.kind == "video" else "audio")
-            self._prefer(peer.addTransceiver(track, "sendrecv" if both else "sendonly"))
+            transceiver = peer.addTransceiver(track, "sendrecv" if both else "sendonly")
+            self._sending[track] = transceiver
+            self._prefer(transceiver)
         for kind in sorted(unsaid):
             self._prefer(peer.addTransceiver(kind, "recvonly"))
 
@@ -90,9 +98,21 @@ class Tracks:
             if own is not None:
                 sends.remove(own)
                 transceiver.sender.replaceTrack(own)
+                self._sending[own] = transceiver
             transceiver.direction = _direction(
                 sends=own is not None, receives=kind in self._receives
             )
+
+    def route(self, remote: Description) -> None:
+        """Tell received tracks from one another by the sources that ``remote`` names.
+
+        aiortc does so with what is sent first, and not with what repeats it; where several tracks
+        are encoded alike, it then drops that.
+        """
+        sections = {section.mid: section for section in remote.media}
+        for track in self.received:
+            if track.mid in sections:
+                track.take_sources(sections[track.mid].ssrcs)
 
     async def close(self) -> None:
         """Take nothing more."""
@@ -101,9 +121,10 @@ class Tracks:
 
     def _taking(self, peer: RTCPeerConnection) -> Callable[[MediaStreamTrack], None]:
         def take(track: MediaStreamTrack) -> None:
-            for receiver in peer.getReceivers():
+            for transceiver in peer.getTransceivers():
+                receiver = transceiver.receiver
                 if receiver.track is track and track.kind in self._receives:
-                    self.received.append(ReceivedTrack(receiver, track))
+                    self.received.append(ReceivedTrack(receiver, track, transceiver.mid or ""))
 
         return take
 

@@ -1,4 +1,4 @@
-"""Recording the other side's camera: `record` is the whole of it for callers. No terminal."""
+"""Recording the other side's cameras: `record` is the whole of it for callers. No terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,13 +37,16 @@ async def record(
     form: str | None = None,
     seconds: float | None = None,
     audio: bool = True,
+    camera: str | None = None,
     overwrite: bool = False,
     wait: float = 3600.0,
     verify: bool = False,
     progress: Progress | None = None,
     interaction: Interaction | None = None,
 ) -> None:
-    """Record the camera whose side shows the code, until it ends, or this is cancelled.
+    """Record the cameras whose side shows the code, until they end, or this is cancelled.
+
+    Several of them become as many video streams of one file.
 
     Args:
         code: that code.
@@ -51,6 +55,7 @@ async def record(
         form: ``mp4``, ``mkv`` or ``webm``; None to go by how ``output`` ends.
         seconds: how long; None for until it ends.
         audio: whether to record sound, if there is any.
+        camera: which one, by number, name or a part of it; None for all.
         overwrite: replace a file that is there.
         wait: seconds to wait for the other side, with a code of your own.
         verify: have both sides show four words and wait for a yes.
@@ -73,6 +78,7 @@ async def record(
         code,
         network=network,
         kinds=("video", "audio") if audio else ("video",),
+        camera=camera,
         wait=wait,
         verify=verify,
         progress=progress,
@@ -80,7 +86,13 @@ async def record(
     )
     try:
         outlet = Outlet(output, overwrite=overwrite)
-        film = outlet.film(container, audio=watcher.audio, limit=seconds)
+        names = [name for name, _ in watcher.cameras()]
+        film = outlet.film(
+            container,
+            audio=watcher.audio,
+            titles=names if len(names) > 1 else ("",),
+            limit=seconds,
+        )
         desk = Desk(watcher, film, progress)
         try:
             await desk.run()
@@ -101,7 +113,14 @@ class Outlet:
     def __init__(self, output: str, *, overwrite: bool) -> None:
         self._new = None if output == STDOUT else NewFile(Path(output), replace=overwrite)
 
-    def film(self, container: Container, *, audio: bool, limit: float | None) -> Film:
+    def film(
+        self,
+        container: Container,
+        *,
+        audio: bool,
+        titles: Sequence[str] = ("",),
+        limit: float | None,
+    ) -> Film:
         """Begin what goes there.
 
         Raises:
@@ -111,7 +130,14 @@ class Outlet:
 
         file = self._new.file if self._new is not None else _Stream()
         try:
-            return Film(file, container, audio=audio, streamed=self._new is None, limit=limit)
+            return Film(
+                file,
+                container,
+                audio=audio,
+                streamed=self._new is None,
+                titles=titles,
+                limit=limit,
+            )
         except BaseException:
             if self._new is not None:
                 self._new.discard()
@@ -166,8 +192,8 @@ class Desk:
         self._watcher = watcher
         self._film = film
         self._progress = progress
-        self._waiting: deque[tuple[Kind, Received]] = deque()
-        self._counts: dict[Kind, int] = {"video": 0, "audio": 0}
+        self._waiting: deque[tuple[Kind, Received, int]] = deque()
+        self._counts: Counter[tuple[Kind, int]] = Counter()
         self._news = asyncio.Event()
         self._lost = 0
         self._last_picture = time.monotonic()
@@ -181,10 +207,11 @@ class Desk:
             LocalFileError: it can't be written.
             PeerGone: the other side was lost, or shows nothing.
         """
-        for kind in ("video", "audio") if self._watcher.audio else ("video",):
-            track = self._watcher.track(kind)
-            assert track is not None
-            self._tasks.append(asyncio.create_task(self._collect(track)))
+        sound = self._watcher.sound()
+        for number, (_, track) in enumerate(self._watcher.cameras()):
+            self._tasks.append(asyncio.create_task(self._collect(track, number)))
+        if sound is not None:
+            self._tasks.append(asyncio.create_task(self._collect(sound, 0)))
         recording = asyncio.create_task(self._record())
         self._tasks.append(recording)
         with contextlib.suppress(CameraEnded):
@@ -202,17 +229,17 @@ class Desk:
             await asyncio.to_thread(self._add, left)
         return self._lost
 
-    async def _collect(self, track: IncomingTrack) -> None:
+    async def _collect(self, track: IncomingTrack, number: int) -> None:
         with contextlib.suppress(TrackEnded):
             while True:
                 received = await track.frame()
                 if track.kind == "video":
                     self._last_picture = time.monotonic()
-                if self._counts[track.kind] >= MOST_WAITING[track.kind]:
+                if self._counts[track.kind, number] >= MOST_WAITING[track.kind]:
                     self._lost += track.kind == "video"
                     continue
-                self._counts[track.kind] += 1
-                self._waiting.append((track.kind, received))
+                self._counts[track.kind, number] += 1
+                self._waiting.append((track.kind, received, number))
                 self._news.set()
 
     async def _record(self) -> None:
@@ -225,8 +252,8 @@ class Desk:
             batch, self._waiting = list(self._waiting), deque()
             self._adding = asyncio.create_task(asyncio.to_thread(self._add, batch))
             await asyncio.shield(self._adding)  # a thread can't be stopped: `close` waits for it
-            for kind, _ in batch:
-                self._counts[kind] -= 1
+            for kind, _, number in batch:
+                self._counts[kind, number] -= 1
             now = time.monotonic()
             silent = now - self._last_picture
             if silent > PATIENCE:
@@ -239,6 +266,6 @@ class Desk:
                 told = now
                 self._progress.emit(Recording(self._film.seconds))
 
-    def _add(self, batch: list[tuple[Kind, Received]]) -> None:
-        for kind, received in batch:
-            self._film.add(kind, received)
+    def _add(self, batch: list[tuple[Kind, Received, int]]) -> None:
+        for kind, received, number in batch:
+            self._film.add(kind, received, number)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +17,12 @@ from p2pxfer.progress import NullProgress, Progress, StillTaken
 from p2pxfer.session.interaction import Interaction
 from p2pxfer.session.network import Network
 from p2pxfer.session.watching import CameraEnded, Watcher, watch
+from p2pxfer.tracks import IncomingTrack, TrackEnded
 
 STDOUT: Final = "-"
 FORMATS: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 MOST: Final = 1_000_000  # stills of one run
+Camera = tuple[str, IncomingTrack]  # what it is called, and its pictures
 
 
 async def snap(
@@ -30,13 +33,14 @@ async def snap(
     form: str | None = None,
     count: int = 1,
     every: float = 1.0,
+    camera: str | None = None,
     overwrite: bool = False,
     wait: float = 3600.0,
     verify: bool = False,
     progress: Progress | None = None,
     interaction: Interaction | None = None,
 ) -> None:
-    """Take stills of the camera whose side shows the code.
+    """Take stills of the cameras whose side shows the code, one of each at a time.
 
     Args:
         code: that code.
@@ -45,6 +49,7 @@ async def snap(
         form: ``jpg``, ``png`` or ``webp``; None to go by how ``output`` ends.
         count: how many.
         every: seconds between the moments at which two of them are taken.
+        camera: which one, by number, name or a part of it; None for all.
         overwrite: replace files that are there.
         wait: seconds to wait for the other side, with a code of your own.
         verify: have both sides show four words and wait for a yes.
@@ -66,24 +71,35 @@ async def snap(
         code,
         network=network,
         kinds=("video",),
+        camera=camera,
         wait=wait,
         verify=verify,
         progress=progress,
         interaction=interaction,
     )
     try:
+        several = Several(watcher, names, overwrite=overwrite)
         began = time.time()
         for number, name in enumerate(names):
             due = began + number * every if number else 0.0
             try:
                 await watcher.unless_ended(asyncio.sleep(max(0.0, due - time.time())))
-                still = await _take(watcher, due, kind, name, overwrite=overwrite)
+                taking = [
+                    _take(watcher, camera, due, kind, place, overwrite=overwrite)
+                    for camera, place in several.places(name)
+                ]
+                taken = await asyncio.gather(*taking, return_exceptions=True)
+                for still in taken:
+                    if isinstance(still, StillTaken):
+                        progress.emit(still)
+                for failure in taken:
+                    if isinstance(failure, BaseException):
+                        raise failure
             except CameraEnded:
                 raise PeerGone(
                     f"the camera's side ended after {number} of {count} stills",
                     "what was taken is in place",
                 ) from None
-            progress.emit(still)
     finally:
         await watcher.close()
 
@@ -126,10 +142,61 @@ def numbered(output: str, count: int) -> list[str]:
     ]
 
 
+class Several:
+    """Where the stills of each camera go: beside one another, if there are several.
+
+    Args:
+        watcher: has begun.
+        names: where they go if there is one.
+        overwrite: replace files that are there.
+
+    Raises:
+        UsageError: several can't go there.
+        LocalFileError: something is there already.
+    """
+
+    def __init__(self, watcher: Watcher, names: Sequence[str], *, overwrite: bool) -> None:
+        self._watcher = watcher
+        self._numbers: dict[str, int] = {}
+        cameras = watcher.cameras()
+        self._one = len(cameras) == 1
+        if self._one:
+            return
+        if STDOUT in names:
+            there = ", ".join(f"{at} {name}" for at, (name, _) in enumerate(cameras, 1))
+            raise UsageError(
+                f"standard output takes one still, and {len(cameras)} cameras are shown",
+                f"choose one with --camera: {there}",
+            )
+        for name in names:
+            for number in range(1, len(cameras) + 1):
+                require_free(Path(_beside(name, number)), replace=overwrite)
+
+    def places(self, name: str) -> list[tuple[Camera, str]]:
+        """The cameras that are shown now, and where a still of each goes."""
+        found = []
+        for camera in self._watcher.cameras():
+            number = self._numbers.setdefault(camera[1].mid, len(self._numbers) + 1)
+            found.append((camera, name if self._one and number == 1 else _beside(name, number)))
+        return found
+
+
+def _beside(name: str, number: int) -> str:
+    path = Path(name)
+    return str(path.with_name(f"{path.stem}-camera{number}{path.suffix}"))
+
+
 async def _take(
-    watcher: Watcher, after: float, kind: str, name: str, *, overwrite: bool
-) -> StillTaken:
-    received = await watcher.whole_picture(after)
+    watcher: Watcher, camera: Camera, after: float, kind: str, name: str, *, overwrite: bool
+) -> StillTaken | None:
+    """One still; None if the camera has ended, and others have not."""
+    source, track = camera
+    try:
+        received = await watcher.whole_picture(source, track, after)
+    except TrackEnded:
+        if not any(each is not track for _, each in watcher.cameras()):
+            raise CameraEnded from None
+        return None
 
     def write() -> StillTaken:
         from p2pxfer.media import stills  # noqa: PLC0415  # heavy
@@ -138,12 +205,14 @@ async def _take(
             received.frame,
             kind,
             captured=received.arrived,
-            source=watcher.source,
+            source=source,
             software=f"p2pxfer {__version__}",
         )
         _put(name, still.data, overwrite=overwrite)
         size = len(still.data)
-        return StillTaken(os.fsencode(name), still.width, still.height, size, received.arrived)
+        return StillTaken(
+            os.fsencode(name), still.width, still.height, size, received.arrived, source
+        )
 
     return await asyncio.to_thread(write)
 

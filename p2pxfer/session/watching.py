@@ -1,4 +1,4 @@
-"""Watching a camera of the other side: finding it, its pictures and sound, and how that ends."""
+"""Watching cameras of the other side: finding it, its pictures and sound, and how that ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved
-from p2pxfer.media.messages import Ended, Failed, Showing, Watch
+from p2pxfer.media.messages import Ended, Failed, Showing, Shown, Watch
 from p2pxfer.progress import Progress, Resumed, Stalled, Watching
 from p2pxfer.session.connect import Connector
 from p2pxfer.session.conversation import Conversation
@@ -34,56 +34,68 @@ class CameraEnded(Exception):
 
 
 class Watcher:
-    """One camera of the other side, watched.
+    """Cameras of the other side, watched.
 
     Attributes:
-        source: what it is called there.
         audio: whether there is sound.
     """
 
     def __init__(self, link: Link, progress: Progress) -> None:
-        self.source = ""
         self.audio = False
         self._link = link
         self._progress = progress
         self._conversation = Conversation(link)
+        self._shown: tuple[Shown, ...] = ()
         self._ending: asyncio.Task[None] | None = None
 
-    async def begin(self, *, audio: bool) -> None:
+    async def begin(self, *, audio: bool, camera: str | None = None) -> None:
         """Ask for pictures, and wait until they come.
+
+        Args:
+            audio: whether sound is wanted, too.
+            camera: which one, by number, name or a part of it; None for all.
 
         Raises:
             PeerGone: nothing can be shown, it left, or it did not answer in time.
             PeerMisbehaved: it answered with something else.
         """
-        await self._conversation.say(Watch(audio))
+        await self._conversation.say(Watch(audio, camera))
         unopened = PeerGone(f"the other side opened no camera in {OPENING:.0f} s")
         answer = await within(OPENING, self._conversation.hear(), unopened)
         if isinstance(answer, Failed):
             raise _failed(answer)
-        if not isinstance(answer, Showing) or self.track("video") is None:
+        if not isinstance(answer, Showing):
             raise PeerMisbehaved("the other side shows no pictures")
-        self.source = answer.source
-        self.audio = answer.audio and self.track("audio") is not None
-        self._progress.emit(Watching(self.source, self.audio))
+        self._shown = answer.tracks
+        self.audio = self.sound() is not None
+        if not self.cameras():
+            raise PeerMisbehaved("the other side shows no pictures")
+        self._tell()
         self._ending = asyncio.create_task(self._until_it_ends())
 
-    def track(self, kind: Kind) -> IncomingTrack | None:
-        """The first track of that kind."""
-        return next((track for track in self._link.tracks if track.kind == kind), None)
+    def cameras(self) -> list[tuple[str, IncomingTrack]]:
+        """What is shown now: what it is called there, and its pictures."""
+        return [(name, track) for name, track in self._coming() if track.kind == "video"]
 
-    async def whole_picture(self, after: float) -> Received:
-        """The next picture that needed no other to be decoded.
+    def sound(self) -> IncomingTrack | None:
+        """The first track of sound, if there is any."""
+        return next((track for _, track in self._coming() if track.kind == "audio"), None)
+
+    async def whole_picture(self, name: str, track: IncomingTrack, after: float) -> Received:
+        """The next picture of a camera that needed no other to be decoded.
 
         Args:
+            name: what that is called.
+            track: its pictures.
             after: seconds since 1970; an older one is not meant.
 
         Raises:
-            CameraEnded: no more come.
+            TrackEnded: no more come of this one.
+            CameraEnded: no more come at all.
             PeerGone: the other side left, or showed nothing for `PATIENCE` seconds.
         """
         began, stalled = time.monotonic(), False
-        looking = asyncio.create_task(self._whole(after))
+        looking = asyncio.create_task(_whole(track, after))
         try:
             while True:
                 asking = asyncio.create_task(asyncio.sleep(ASK_EVERY))
@@ -97,13 +109,15 @@ class Watcher:
                     if stalled:
                         self._progress.emit(Resumed())
                     return looking.result()
+                if track not in (each for _, each in self._coming()):
+                    raise TrackEnded
                 waited = time.monotonic() - began
                 if waited > PATIENCE:
-                    raise PeerGone(f"no whole picture came in {waited:.0f} s")
+                    raise PeerGone(f"no whole picture of {name} came in {waited:.0f} s")
                 if waited > STALL and not stalled:
                     stalled = True
-                    self._progress.emit(Stalled(waited, "no whole picture has come"))
-                await self._ask()
+                    self._progress.emit(Stalled(waited, f"no whole picture of {name} has come"))
+                await track.ask_for_key_frame()
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -135,30 +149,37 @@ class Watcher:
         await self._conversation.close()
         await self._link.close()
 
-    async def _ask(self) -> None:
-        track = self.track("video")
-        assert track is not None
-        await track.ask_for_key_frame()
+    def _coming(self) -> list[tuple[str, IncomingTrack]]:
+        """What is shown, as far as it is also received."""
+        tracks = {track.mid: track for track in self._link.tracks}
+        return [
+            (shown.name, tracks[shown.mid])
+            for shown in self._shown
+            if shown.mid in tracks and tracks[shown.mid].kind == shown.kind
+        ]
 
-    async def _whole(self, after: float) -> Received:
-        track = self.track("video")
-        assert track is not None
-        if after:
-            await track.ask_for_key_frame()
-        while True:
-            try:
-                received = await track.frame()
-            except TrackEnded:
-                raise CameraEnded from None
-            if received.key and received.arrived >= after:
-                return received
+    def _tell(self) -> None:
+        names = tuple(name for name, _ in self.cameras())
+        self._progress.emit(Watching(names, self.sound() is not None))
 
     async def _until_it_ends(self) -> None:
-        said = await self._conversation.hear()
+        while isinstance(said := await self._conversation.hear(), Showing):
+            before, self._shown = self._shown, said.tracks
+            if before != self._shown:
+                self._tell()
         if isinstance(said, Failed):
             raise _failed(said)
         if not isinstance(said, Ended):
             raise PeerMisbehaved("the other side says what belongs elsewhere")
+
+
+async def _whole(track: IncomingTrack, after: float) -> Received:
+    if after:
+        await track.ask_for_key_frame()
+    while True:
+        received = await track.frame()
+        if received.key and received.arrived >= after:
+            return received
 
 
 async def watch(
@@ -166,6 +187,7 @@ async def watch(
     *,
     network: Network,
     kinds: Sequence[Kind],
+    camera: str | None = None,
     wait: float,
     verify: bool,
     progress: Progress,
@@ -177,6 +199,7 @@ async def watch(
         code: the one that the other side shows, or one of your own.
         network: how to find the other side.
         kinds: what to take of what it has.
+        camera: which one, by number, name or a part of it; None for all.
         wait: seconds to wait for the other side, with a code of your own.
         verify: have both sides show four words and wait for a yes.
         progress: told what happens.
@@ -203,7 +226,7 @@ async def watch(
     finally:
         await connector.close()
     try:
-        await watcher.begin(audio="audio" in kinds)
+        await watcher.begin(audio="audio" in kinds, camera=camera)
     except BaseException:
         await watcher.close()
         raise

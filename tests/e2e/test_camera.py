@@ -110,6 +110,40 @@ def test_a_clip_that_begins_again_is_recorded_with_its_sound(machine):
     assert camera.end() == ExitCode.DONE
 
 
+def test_several_are_shown_at_once(machine):
+    """One still of each, or of the chosen one; a recording has all, with the first one's sound."""
+    clip(machine.path / "clip.mp4")
+    camera = serve(machine, "--from", "test:", "--from", "clip.mp4", "--loop", "--audio")
+    codes = [next_code(camera)]
+    snap = watch(machine, "snap", codes[0], "-o", "s.png")
+    assert snap.end() == ExitCode.DONE, snap.err
+    (shown,) = snap.events("watching")
+    assert shown["sources"] == ["test pattern", "clip.mp4"]
+    told = {event["source"]: event["path"] for event in snap.events("still")}
+    assert told == {"test pattern": "s-camera1.png", "clip.mp4": "s-camera2.png"}
+    sizes = [Image.open(machine.path / name).size for name in told.values()]
+    assert sizes == [(640, 480), (320, 240)]
+    codes.append(next_code(camera, *codes))
+    film = watch(machine, "record", codes[1], "-o", "film.mp4", "--for", "2s")
+    assert film.end() == ExitCode.DONE, film.err
+    with av.open(str(machine.path / "film.mp4")) as container:
+        streams = {(s.width, s.height): 0 for s in container.streams.video}
+        for frame in container.decode(*container.streams.video):
+            assert seen.furthest(seen.pixels(frame), frame.width, frame.height) <= 2 * NEAR
+            streams[frame.width, frame.height] += 1
+    assert all(streams[size] > 10 for size in sizes), streams
+    assert len(streams) == len(sizes)
+    sound, rate = seen.heard(machine.path / "film.mp4")
+    assert seen.tone(sound[rate // 2 : rate], rate) == 440
+    (machine.path / "one.png").touch()
+    code = next_code(camera, *codes)
+    snap = watch(machine, "snap", code, "--camera", "clip", "--overwrite", "-o", "one.png")
+    assert snap.end() == ExitCode.DONE, snap.err
+    assert Image.open(machine.path / "one.png").size == (320, 240)
+    camera.interrupt()
+    camera.end()
+
+
 def test_a_clip_that_ends_ends_the_recording(machine):
     """All of it, piped on as it comes; nobody has to say when."""
     clip(machine.path / "clip.mp4")

@@ -8,7 +8,7 @@ import pytest
 
 from p2pxfer.errors import DeviceBusy, DeviceForbidden, DeviceMissing, LocalFileError, UsageError
 from p2pxfer.media.devices import Device, chosen, parse_modes, refused
-from p2pxfer.media.wanted import Wanted
+from p2pxfer.media.wanted import MOST, Wanted, check, picked, several
 
 FRONT = Device("video", "/dev/video0", "Integrated Camera: Front")
 BACK = Device("video", "/dev/video2", "USB Rear Camera")
@@ -83,4 +83,57 @@ def test_modes_are_read_from_what_ffmpeg_says():
 def test_what_makes_no_sense_is_refused(wanted):
     """Before any device is touched."""
     with pytest.raises(UsageError):
-        wanted.check()
+        check([wanted])
+
+
+COMMON = {"audio": False, "width": None, "height": None, "rate": None}
+
+
+@pytest.mark.parametrize(
+    ("devices", "clips", "others", "meant"),
+    [
+        ([], [], {}, [Wanted()]),
+        ([], [], {"facing": "user"}, [Wanted(facing="user")]),
+        (["1", "2"], [], {}, [Wanted(device="1"), Wanted(device="2")]),
+        (
+            ["1"],
+            ["test:", "a.mp4"],
+            {"loop": True, "microphone": "m"},
+            [
+                Wanted(device="1", microphone="m"),
+                Wanted(clip="test:"),
+                Wanted(clip="a.mp4", loop=True),
+            ],
+        ),
+    ],
+)
+def test_cameras_and_clips_can_be_shown_at_once(devices, clips, others, meant):
+    """In that order, and each with what is for its kind."""
+    options = {"loop": False, "microphone": None, "facing": None, **COMMON, **others}
+    found = several(devices, clips, **options)
+    assert list(found) == meant
+    check(found)
+
+
+@pytest.mark.parametrize(
+    ("devices", "clips", "others"),
+    [
+        ([], ["test:", "test:"], {"loop": True}),
+        ([], ["a.mp4"], {"microphone": "m"}),
+        (["1"], [], {"loop": True}),
+        (["1"] * (MOST + 1), [], {}),
+    ],
+)
+def test_what_belongs_to_none_of_them_is_refused(devices, clips, others):
+    """As it is where there is one; and so are too many."""
+    options = {"loop": False, "microphone": None, "facing": None, **COMMON, **others}
+    with pytest.raises(UsageError):
+        check(several(devices, clips, **options))
+
+
+@pytest.mark.parametrize(
+    ("asked", "number"), [("2", 1), ("back", 2), ("Front", 0), ("fro", 0), ("4", None), ("x", None)]
+)
+def test_a_camera_of_the_other_side_is_meant_by_number_or_name(asked, number):
+    """A whole name comes before a part of another."""
+    assert picked(["Front", "Back of it", "back"], asked) == number

@@ -12,19 +12,32 @@ from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.media.messages import (
     MAX_SIZE,
     MAX_TEXT,
+    MAX_TRACKS,
     Ended,
     Failed,
     Here,
     Showing,
+    Shown,
     Watch,
     decode,
     encode,
 )
 
+TRACK = b'{"mid":"1","kind":"video","name":"x"}'
 texts = st.text(st.characters(codec="utf-8"), max_size=MAX_TEXT)
+tracks = st.lists(
+    st.builds(
+        Shown,
+        st.text("abcXYZ019._-", min_size=1, max_size=32),
+        st.sampled_from(["audio", "video"]),
+        texts,
+    ),
+    max_size=MAX_TRACKS,
+    unique_by=lambda track: track.mid,
+).map(tuple)
 messages = (
-    st.builds(Watch, st.booleans())
-    | st.builds(Showing, texts, st.booleans())
+    st.builds(Watch, st.booleans(), st.none() | texts)
+    | st.builds(Showing, tracks)
     | st.builds(Failed, texts)
     | st.sampled_from([Ended(), Here()])
 )
@@ -51,7 +64,14 @@ def test_any_bytes_are_read_or_refused(data):
         b"[]",
         b'{"v":2,"kind":"here"}',
         b'{"v":1,"kind":"watch","audio":1}',
-        b'{"v":1,"kind":"showing","source":"' + b"x" * (MAX_TEXT + 1) + b'","audio":true}',
+        b'{"v":1,"kind":"watch","audio":true,"camera":1}',
+        b'{"v":1,"kind":"showing","tracks":[' + TRACK + b"," + TRACK + b"]}",
+        b'{"v":1,"kind":"showing","tracks":[' + TRACK.replace(b"video", b"data") + b"]}",
+        b'{"v":1,"kind":"showing","tracks":[' + TRACK.replace(b"mid", b"aid") + b"]}",
+        b'{"v":1,"kind":"showing","tracks":[' + TRACK.replace(b"x", b"x" * 201) + b"]}",
+        b'{"v":1,"kind":"showing","tracks":['
+        + b",".join(TRACK.replace(b"1", b"1%d" % n) for n in range(MAX_TRACKS + 1))
+        + b"]}",
         b'{"v":1,"kind":"here","x":"' + b"x" * MAX_SIZE + b'"}',
         b"[" * 3000,
     ],

@@ -234,7 +234,7 @@ def test_a_browsers_offer_is_understood():
         ("sctp-port:5000", "sctp-port:5000\r\na=x-p2pxfer-offer-packet:16385"),
         ("a=mid:0", "a=mid:0\r\na=candidate:nonsense"),
         ("a=mid:0", "a=mid:0\r\na=x:" + "x" * 2000),
-        ("a=mid:0", "a=mid:0" + "\r\na=x" * 600),
+        ("a=mid:0", "a=mid:0" + "\r\na=x" * signals.MAX_LINES),
     ],
 )
 def test_a_hostile_sdp_is_refused(old, new):
@@ -294,8 +294,11 @@ def test_hostile_media_are_refused(old, new):
 
 def test_there_are_not_sections_without_end():
     """Each costs memory in whatever takes it."""
-    mids = " ".join(str(number) for number in range(7))
-    many = "".join(VIDEO.replace("a=mid:1", f"a=mid:{number}") for number in range(1, 7))
+    mids = " ".join(str(number) for number in range(sections.MAX_SECTIONS + 2))
+    many = "".join(
+        VIDEO.replace("a=mid:1", f"a=mid:{number}")
+        for number in range(1, sections.MAX_SECTIONS + 2)
+    )
     with pytest.raises(PeerMisbehaved):
         decode(described(OFFER.replace("BUNDLE 0", f"BUNDLE {mids}") + many))
 

@@ -132,7 +132,7 @@ async def test_frames_that_nobody_takes_do_not_pile_up(monkeypatch):
     """The newest are kept, the oldest go."""
     monkeypatch.setitem(reception.MAX_DECODED, "audio", 4)
     source = Endless(10)
-    track = reception.ReceivedTrack(RTCRtpReceiver("audio", RTCDtlsTransport), source)
+    track = reception.ReceivedTrack(RTCRtpReceiver("audio", RTCDtlsTransport), source, "0")
     await source.over.wait()
     assert track.dropped == 6
     assert [(await track.frame()).seconds for _ in range(4)] == [3, 2, 1, 0]

@@ -10,17 +10,20 @@ import pytest
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved, UsageError
 from p2pxfer.media.feeding import FedTrack
-from p2pxfer.media.messages import Ended, Failed, Here, Showing, Watch, decode, encode
+from p2pxfer.media.messages import Ended, Failed, Here, Showing, Shown, Watch, decode, encode
 from p2pxfer.media.source import opened
 from p2pxfer.media.wanted import Wanted
 from p2pxfer.progress import NullProgress, WatchEnded, Watching
-from p2pxfer.session import camera, conversation, watching
+from p2pxfer.session import conversation, stage, watching
 from p2pxfer.session import record as recording
-from p2pxfer.session.camera import Stage
 from p2pxfer.session.network import Network
 from p2pxfer.session.snap import numbered
+from p2pxfer.session.stage import Stage
 from p2pxfer.session.watching import CameraEnded, Watcher
+from p2pxfer.tracks import TrackEnded
 from tests.session.ends import MemoryLink, channels, paired
+
+SHOWN = Showing((Shown("0", "video", "x"),))
 
 
 class Told(NullProgress):
@@ -51,6 +54,9 @@ class FarEnd:
 class Track:
     kind = "video"
 
+    def __init__(self, mid="0"):
+        self.mid = mid
+
     async def frame(self):
         await asyncio.Event().wait()
 
@@ -62,8 +68,12 @@ def ends():
     """A link of ours, and the far end of it."""
     near, far = channels()
     link = MemoryLink(near, paired()[0])
-    link.tracks = (Track(),)
+    link.tracks = (Track(), Track("1"))
     return link, FarEnd(far)
+
+
+def staged():
+    return Stage([Wanted(clip="test:")], ["test pattern"], "VP8")
 
 
 @pytest.mark.parametrize("words", [[b"{}"], [Here(), Ended()], [Watch(audio=False)] * 2])
@@ -71,12 +81,12 @@ async def test_a_watcher_that_breaks_the_rules_is_shown_nothing_more(words):
     """And the camera is free."""
     link, far = ends()
     told = Told()
-    stage = Stage(Wanted(clip="test:"), "VP8")
-    stage.tracks()
+    shown = staged()
+    shown.tracks()
     for word in words:
         await far.say(word)
     with pytest.raises(PeerMisbehaved):
-        await stage.perform(link, told)
+        await shown.perform(link, told)
     assert link.is_closed
     kinds = [type(event) for event in told.events]
     assert kinds.count(Watching) == kinds.count(WatchEnded)
@@ -87,7 +97,7 @@ async def test_a_watcher_that_leaves_before_it_asks_is_no_fault():
     link, far = ends()
     far.channel.close()
     with pytest.raises(PeerGone):
-        await Stage(Wanted(clip="test:"), "VP8").perform(link, NullProgress())
+        await staged().perform(link, NullProgress())
 
 
 @pytest.mark.parametrize(
@@ -96,9 +106,11 @@ async def test_a_watcher_that_leaves_before_it_asks_is_no_fault():
         ([Failed("it is taken")], PeerGone),
         ([Watch(audio=True)], PeerMisbehaved),
         ([b"\xff"], PeerMisbehaved),
-        ([Showing("x", audio=False)] * 2, PeerMisbehaved),
-        ([Showing("x", audio=False), Failed("unplugged")], PeerGone),
-        ([Showing("x", audio=False), Ended()], CameraEnded),
+        ([Showing(())], PeerMisbehaved),
+        ([Showing((Shown("9", "video", "x"),))], PeerMisbehaved),
+        ([SHOWN, Watch(audio=True)], PeerMisbehaved),
+        ([SHOWN, Failed("unplugged")], PeerGone),
+        ([SHOWN, Showing(()), Ended()], CameraEnded),
     ],
 )
 async def test_a_camera_that_ends_or_breaks_the_rules_is_not_waited_for(words, error):
@@ -117,6 +129,39 @@ async def test_a_camera_that_ends_or_breaks_the_rules_is_not_waited_for(words, e
     assert far.heard.get_nowait() == Watch(audio=True)
 
 
+async def test_a_camera_that_ends_beside_others_is_told_and_waited_for_no_more(monkeypatch):
+    """What is shown is always the last that was said."""
+    monkeypatch.setattr(watching, "ASK_EVERY", 0.02)
+    link, far = ends()
+    told = Told()
+    watcher = Watcher(link, told)
+    both = Shown("0", "video", "x"), Shown("1", "video", "y"), Shown("7", "audio", "z")
+    try:
+        await far.say(Showing(both))
+        await watcher.begin(audio=True, camera="all")
+        assert [name for name, _ in watcher.cameras()] == ["x", "y"]
+        looking = asyncio.create_task(watcher.whole_picture(*watcher.cameras()[1], 0.0))
+        await far.say(SHOWN)
+        with pytest.raises(TrackEnded):
+            await looking
+        assert [name for name, _ in watcher.cameras()] == ["x"]
+        assert [event.sources for event in told.events] == [("x", "y"), ("x",)]
+    finally:
+        await watcher.close()
+    assert far.heard.get_nowait() == Watch(audio=True, camera="all")
+
+
+async def test_a_watcher_that_wants_what_is_not_shared_is_told_what_is():
+    """And the others find everything as it was."""
+    link, far = ends()
+    await far.say(Watch(audio=False, camera="telescope"))
+    showing = asyncio.create_task(staged().perform(link, NullProgress()))
+    assert "1 test pattern" in (await far.heard.get()).reason
+    far.channel.close()
+    with pytest.raises(PeerGone):
+        await showing
+
+
 async def test_silence_is_an_end(monkeypatch):
     """A far end without signs of life is gone."""
     monkeypatch.setattr(conversation, "SILENCE", 0.05)
@@ -132,7 +177,7 @@ async def test_silence_is_an_end(monkeypatch):
 async def test_a_far_end_that_says_nothing_is_not_waited_for(monkeypatch):
     """Also if it gives signs of life; on either side."""
     monkeypatch.setattr(watching, "OPENING", 0.05)
-    monkeypatch.setattr(camera, "REQUEST", 0.05)
+    monkeypatch.setattr(stage, "REQUEST", 0.05)
     link, _ = ends()
     watcher = Watcher(link, NullProgress())
     try:
@@ -141,7 +186,7 @@ async def test_a_far_end_that_says_nothing_is_not_waited_for(monkeypatch):
     finally:
         await watcher.close()
     with pytest.raises(PeerGone, match="asked for nothing"):
-        await Stage(Wanted(clip="test:"), "VP8").perform(ends()[0], NullProgress())
+        await staged().perform(ends()[0], NullProgress())
 
 
 async def test_a_recording_without_a_picture_is_an_error(monkeypatch, tmp_path):
@@ -150,7 +195,7 @@ async def test_a_recording_without_a_picture_is_an_error(monkeypatch, tmp_path):
 
     async def watch(_, *, progress, **__):
         watcher = Watcher(link, progress)
-        await far.say(Showing("x", audio=False))
+        await far.say(SHOWN)
         await watcher.begin(audio=False)
         await far.say(Ended())
         return watcher
@@ -194,4 +239,5 @@ def test_stills_without_a_name_are_refused(output):
 
 async def _watch(watcher):
     await watcher.begin(audio=True)
-    await watcher.whole_picture(0.0)
+    ((name, track),) = watcher.cameras()
+    await watcher.whole_picture(name, track, 0.0)

@@ -22,26 +22,27 @@ class Film:
         self.inside = self.most = 0
         self.added = []
 
-    def add(self, kind, received):
+    def add(self, kind, received, number):
         self.inside += 1
         self.most = max(self.most, self.inside)
         self.go_on.wait()
-        self.added.append((kind, received))
+        self.added.append((kind, received, number))
         self.inside -= 1
 
 
 class Watcher:
     """Shows two pictures, then nothing, until somebody stops looking."""
 
-    audio = False
-
     def __init__(self):
         self.pictures = asyncio.Queue()
         for number in range(2):
             self.pictures.put_nowait(number)
 
-    def track(self, kind):
-        return SimpleNamespace(kind=kind, frame=self.pictures.get)
+    def cameras(self):
+        return [("x", SimpleNamespace(kind="video", frame=self.pictures.get))]
+
+    def sound(self):
+        return None
 
     async def unless_ended(self, work):
         await work
@@ -61,4 +62,4 @@ async def test_what_is_being_encoded_is_waited_for():
     film.go_on.set()
     assert await closing == 0
     assert film.most == 1
-    assert film.added == [("video", number) for number in range(3)]
+    assert film.added == [("video", number, 0) for number in range(3)]
