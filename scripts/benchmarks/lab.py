@@ -81,6 +81,22 @@ def loopback(mtu: int = 65536) -> Iterator[Lab]:
 
 
 @contextmanager
+def cable() -> Iterator[Lab]:
+    """Two hosts and nothing between them: what one finds of the other, it finds by multicast."""
+    need_root()
+    alone = "ip link set lo up"
+    with _namespace(alone) as near, _namespace(alone) as far:
+        process = far[1].split("/")[2]
+        pair = f"ip link add eth0 type veth peer name eth0 netns {process}"
+        subprocess.run([*near, *pair.split()], check=True)
+        hosts = [Host(near, NEAR), Host(far, FAR)]
+        for host in hosts:
+            for words in (f"addr add {host.address}/24 dev eth0", "link set eth0 up"):
+                subprocess.run([*host.inside, "ip", *words.split()], check=True)
+        yield Lab(*hosts)
+
+
+@contextmanager
 def link(**options: float) -> Iterator[Lab]:
     """Two hosts and what ``linkemu.c`` can do between them: delay, loss, rate, queue and so on."""
     need_root()
