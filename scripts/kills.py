@@ -266,7 +266,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20, help="kills in all")
     parser.add_argument("--each", type=int, default=4, help="kills in a transfer, at most")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with the counts so far
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))  # with the counts so far
     began = time.monotonic()
     dice = random.Random(arguments.seed)  # noqa: S311  # to be repeated, not to be secret
     with tempfile.TemporaryDirectory(prefix="p2pxfer-kills-") as directory:
