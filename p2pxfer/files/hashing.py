@@ -41,10 +41,11 @@ _block = blake3(derive_key_context=BLOCK_CONTEXT)
 _file = blake3(derive_key_context=FILE_CONTEXT)
 
 
-def block_digest(data: bytes | bytearray | memoryview) -> bytes:
-    """The digest of one block, 32 bytes; see the module's head for the formula."""
+def block_digest(*parts: bytes | bytearray | memoryview) -> bytes:
+    """The digest of one block, 32 bytes, given whole or in parts; its formula is in the head."""
     hasher = _block.copy()
-    hasher.update(data)
+    for part in parts:
+        hasher.update(part)
     digest: bytes = hasher.digest()
     return digest
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
+from p2pxfer.files.direct import DirectWriting
 from p2pxfer.files.failures import reading, writing
 from p2pxfer.files.native import punch_hole, start_writing
 from p2pxfer.files.reader import pread
@@ -52,7 +53,7 @@ class PartialFile:
             a hole, or said to be right (`keep`) before it can be committed.
     """
 
-    __slots__ = ("_begun", "_end", "_sure", "fd", "home", "size", "stale", "written")
+    __slots__ = ("_begun", "_direct", "_end", "_sure", "fd", "home", "size", "stale", "written")
 
     def __init__(self, fd: int, size: int, home: Home, *, stale: int = 0) -> None:
         self.fd = fd
@@ -60,6 +61,7 @@ class PartialFile:
         self.written = 0
         self.home = home
         self.stale = stale
+        self._direct = DirectWriting(fd)
         self._sure = RangeSet()
         self._begun = self._end = 0  # between them is what the disk was not told of yet
 
@@ -90,7 +92,9 @@ class PartialFile:
         length = sum(map(len, buffers))
         self.check(offset, length)
         try:
-            write_all(self.fd, offset, buffers)
+            done = self._direct.write(offset, buffers)
+            if done < length:
+                write_all(self.fd, offset + done, _from(buffers, done))
         except OSError as error:
             raise writing(error) from error
         self._reach(offset, length)
@@ -200,6 +204,16 @@ def write_all(fd: int, offset: int, buffers: Buffers) -> None:
             while done < length:
                 done += os.pwritev(fd, [rest[done:]], offset + done)
         offset += length
+
+
+def _from(buffers: Buffers, done: int) -> Buffers:
+    """What is left of ``buffers`` after ``done`` bytes."""
+    rest = []
+    for buffer in buffers:
+        if done < len(buffer):
+            rest.append(memoryview(buffer)[done:] if done else buffer)
+        done = max(0, done - len(buffer))
+    return rest
 
 
 def write_stream(fd: int, buffers: Buffers) -> int:

@@ -106,24 +106,19 @@ class Sink(Protocol):
         """Remove what is unfinished, or ``keep`` what another run can go on with."""
 
 
-def checked(arrived: Arrived) -> bytes | memoryview:
-    """The block's payload in one piece, empty for zeros, once its digest has been compared.
+def checked(arrived: Arrived) -> list[Payload]:
+    """The block's payload as it came, nothing for zeros, once its digest has been compared.
 
     Raises:
         IntegrityError: it is another.
     """
     block, payload = arrived.block, arrived.payload
     if block.kept:  # the machine has compared it with what was offered
-        return b""
-    if block.zero:
-        data: Payload = b""
-        digest = zero_digest(block.length)
-    else:
-        data = payload[0] if len(payload) == 1 else b"".join(payload)
-        digest = block_digest(data)
+        return []
+    digest = zero_digest(block.length) if block.zero else block_digest(*payload)
     if digest != block.digest:
         raise IntegrityError("a block arrived damaged; nothing of it was written")
-    return data
+    return [] if block.zero else payload
 
 
 def _in_parts(deed: Deed) -> Sequence[Deed]:
@@ -217,12 +212,13 @@ class StreamSink:
                 self._file = IncomingFile(deed)
             elif isinstance(deed, Arrived):
                 assert self._file is not None
-                data = checked(deed)
+                parts = checked(deed)
                 self._size += deed.block.length
                 if self._max_size is not None and self._size > self._max_size:
                     raise LocalFileError("the stream is over --max-size")
                 self._file.root.update(deed.block.digest)
-                self._put(bytes(deed.block.length) if deed.block.zero else data)
+                for part in [bytes(deed.block.length)] if deed.block.zero else parts:
+                    self._put(part)
                 results.append(Written(deed.block))
             elif isinstance(deed, EndFile):
                 if deed.failure is None and self._file is not None:

@@ -26,6 +26,7 @@ from p2pxfer.session.sinks import (
     Deed,
     Ended,
     IncomingFile,
+    Payload,
     Result,
     Written,
     checked,
@@ -255,11 +256,11 @@ class TreeSink:
     def _write(self, arrived: Arrived, results: list[Result]) -> None:
         file, block = self._file, arrived.block
         assert file is not None
-        data = checked(arrived)
+        parts = checked(arrived)
         if file.failed or not self._takes(file, block, results):
             return
         file.root.update(block.digest)
-        if file.partial is None and self._held_back(file, block, data, results):
+        if file.partial is None and self._held_back(file, block, parts, results):
             return
         if file.partial is None and not self._open(file, results):
             return
@@ -271,7 +272,7 @@ class TreeSink:
             elif block.zero:
                 file.partial.hole(block.offset, block.length)
             else:
-                file.partial.write_at(block.offset, [data])
+                file.partial.write_at(block.offset, parts)
         except EntryError as error:
             self._fail(file, error.failure, error.message, results)
             return
@@ -291,14 +292,14 @@ class TreeSink:
         return True
 
     def _held_back(
-        self, file: IncomingFile, block: WriteBlock, data: bytes | memoryview, results: list[Result]
+        self, file: IncomingFile, block: WriteBlock, parts: list[Payload], results: list[Result]
     ) -> bool:
         """Put a block off until the file needs a temporary; whether that was done."""
         if block.kept:
             file.kept.append((block.offset, block.length))
             results.append(Written(block))
         elif 0 <= file.begin.size <= MIN_BLOCK:
-            file.parts.append(bytes(block.length) if block.zero else data)
+            file.parts += [bytes(block.length)] if block.zero else parts
         else:
             return False
         return True
