@@ -13,6 +13,7 @@ from p2pxfer.errors import TransferError
 
 PathKind = Literal["direct", "relay"]
 Via = Literal["turn", "rendezvous"]
+TrackKind = Literal["audio", "video"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,18 @@ class Watching:
 
 
 @dataclass(frozen=True, slots=True)
+class Muted:
+    """Pictures or sound are kept back on the camera's side from now on, or no longer.
+
+    ``source`` is what the camera is called there, raw; empty on that side, where it is all of them.
+    """
+
+    kind: TrackKind
+    source: str
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WatchEnded:
     """Whoever watched has left after ``seconds``, and the camera is free."""
 
@@ -259,6 +272,7 @@ Event = (
     | Note
     | TextReceived
     | Watching
+    | Muted
     | WatchEnded
     | StillTaken
     | Recording

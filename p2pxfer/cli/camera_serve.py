@@ -117,7 +117,8 @@ def serve(
     """Share a camera, a clip or a test pattern, or several; shows a code for whoever is to see it.
 
     A device is opened when somebody with the code asks for it, and free once they leave. Then
-    there is a fresh code for the next, until Ctrl-C.
+    there is a fresh code for the next, until Ctrl-C. While somebody watches, v mutes the camera
+    and m the microphone, or no longer; SIGUSR1 mutes both at any time, and SIGUSR2 neither.
     """
     from p2pxfer.cli.render import Scene
     from p2pxfer.cli.run import run
@@ -191,11 +192,13 @@ class Order:
             TransferError: why it ended.
         """
         from p2pxfer.cli.answers import Answers
+        from p2pxfer.cli.camera_desk import Desk
         from p2pxfer.cli.keyboard import terminal
         from p2pxfer.identity.config import load
         from p2pxfer.media.wanted import several
         from p2pxfer.pairing.code import MAX_WORDS, MIN_WORDS
         from p2pxfer.session.camera import serve as serve_session
+        from p2pxfer.session.muting import Muting
 
         self.output.check()
         keyboard = terminal(input_is_data=False)
@@ -219,6 +222,8 @@ class Order:
         code = None
         if self.code_file is not None:
             code = secret_file(self.code_file, refuse=renderer.warn_if_others_may_read)
+        muting = Muting()
+        desk = Desk(renderer, muting, keyboard)
         await serve_session(
             several(
                 self.devices,
@@ -239,6 +244,7 @@ class Order:
             verify=self.verify,
             code_out=self.code_out,
             codec="H264" if self.codec is Codec.H264 else "VP8",
-            progress=renderer,
+            muting=muting,
+            progress=desk,
             interaction=Answers(renderer, keyboard),
         )

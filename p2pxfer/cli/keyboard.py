@@ -15,6 +15,17 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+ELSEWHERE: Final = 0.5  # seconds until a terminal that is for others is looked at again
+
+
+def in_front(fd: int) -> bool:
+    """Whether this process is the one that the terminal is for now, and no shell's background."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:  # a terminal without jobs
+        return True
 
 
 def terminal(*, input_is_data: bool) -> int | None:
@@ -40,6 +51,7 @@ if sys.platform == "win32":
         *,
         drop_typed: bool,  # noqa: ARG001
         again: Callable[[], None],  # noqa: ARG001
+        yielding: bool = False,  # noqa: ARG001
     ) -> AsyncIterator[asyncio.Queue[str]]:
         """Whole lines, as the console edits them itself."""
         queue: asyncio.Queue[str] = asyncio.Queue()
@@ -59,7 +71,7 @@ else:
 
     @contextlib.asynccontextmanager
     async def keys(
-        fd: int, *, drop_typed: bool, again: Callable[[], None]
+        fd: int, *, drop_typed: bool, again: Callable[[], None], yielding: bool = False
     ) -> AsyncIterator[asyncio.Queue[str]]:
         """Keys as they are typed, unseen on the screen; an empty string when the terminal is gone.
 
@@ -67,34 +79,31 @@ else:
             fd: the terminal.
             drop_typed: forget what was typed before, so that no question is answered unread.
             again: called when the process goes on after it was stopped (Ctrl-Z).
+            yielding: leave the terminal alone while it is for others, who would stop this process
+                otherwise; keys that can be done without are read so.
         """
+
+        def ours() -> bool:
+            return not yielding or in_front(fd)
+
         queue: asyncio.Queue[str] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         before = termios.tcgetattr(fd)
         wake_read, wake_write = os.pipe()
 
-        def pump() -> None:
-            decoder = codecs.getincrementaldecoder("utf-8")("replace")
-            while True:
-                ready, _, _ = select.select([fd, wake_read], [], [])
-                if wake_read in ready:
-                    return
-                try:
-                    data = os.read(fd, 1024)
-                except OSError:  # the terminal was closed
-                    data = b""
-                text = decoder.decode(data)
-                if text or not data:
-                    loop.call_soon_threadsafe(queue.put_nowait, text)
-                if not data:
-                    return
+        def tell(text: str) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, text)
 
         def continued() -> None:
-            tty.setcbreak(fd, termios.TCSADRAIN)
-            again()
+            if ours():
+                tty.setcbreak(fd, termios.TCSADRAIN)
+                again()
 
-        reader = threading.Thread(target=pump, name="keyboard", daemon=True)
-        tty.setcbreak(fd, termios.TCSAFLUSH if drop_typed else termios.TCSADRAIN)
+        reader = threading.Thread(
+            target=_pump, args=(fd, wake_read, ours, tell), name="keyboard", daemon=True
+        )
+        if ours():
+            tty.setcbreak(fd, termios.TCSAFLUSH if drop_typed else termios.TCSADRAIN)
         try:
             loop.add_signal_handler(signal.SIGCONT, continued)
             reader.start()
@@ -106,4 +115,26 @@ else:
             os.close(wake_read)
             os.close(wake_write)
             with contextlib.suppress(termios.error):  # the terminal may be gone
-                termios.tcsetattr(fd, termios.TCSADRAIN, before)
+                if ours():
+                    termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+    def _pump(fd: int, wake: int, ours: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        """Tell what is typed while the terminal is ours, until there is something at ``wake``."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while True:
+            ready, _, _ = select.select([fd, wake], [], [])
+            if wake in ready:
+                return
+            if not ours():
+                if select.select([wake], [], [], ELSEWHERE)[0]:
+                    return
+                continue
+            try:
+                data = os.read(fd, 1024)
+            except OSError:  # the terminal was closed
+                data = b""
+            text = decoder.decode(data)
+            if text or not data:
+                tell(text)
+            if not data:
+                return

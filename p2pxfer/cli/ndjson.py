@@ -26,6 +26,7 @@ from p2pxfer.progress import (
     Event,
     FileFinished,
     Finished,
+    Muted,
     Note,
     Offered,
     Reconnecting,
@@ -160,6 +161,8 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
         case Watching(sources, audio):
             first = sources[0] if sources else ""
             return {"event": "watching", "source": first, "sources": sources, "audio": audio}
+        case Muted(kind, source, muted):
+            return {"event": "muted", "kind": kind, "source": source, "muted": muted}
         case WatchEnded(seconds):
             return {"event": "left", "seconds": round(seconds, 3)}
         case StillTaken(path, width, height, size, captured, source):

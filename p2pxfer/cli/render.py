@@ -44,6 +44,7 @@ from p2pxfer.progress import (
     FileFinished,
     FileStarted,
     Finished,
+    Muted,
     Note,
     Offered,
     Reconnecting,
@@ -259,7 +260,7 @@ class Human(Quiet):
             case TextReceived(text):
                 self.status(None)
                 self.output(text)
-            case Watching() | WatchEnded() | StillTaken() | Recorded():
+            case Watching() | Muted() | WatchEnded() | StillTaken() | Recorded():
                 self.status(None)
                 self.say(camera_words.line(event, self.scene, self.screen.style))
             case Recording(seconds):

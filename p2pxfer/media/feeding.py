@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiortc import MediaStreamTrack
@@ -23,6 +23,7 @@ from p2pxfer.tracks import Kind
 KEPT = {"video": 2, "audio": 25}  # frames that wait to be sent: half a second of sound
 SOUND_RATE = 48_000  # samples a second, as Opus has it
 SOUND_FRAME = 960  # samples: 20 ms
+_BLACK = (16, 128, 128)  # luma and chroma of it: ITU-R BT.601
 
 
 class FedTrack(MediaStreamTrack):
@@ -33,12 +34,15 @@ class FedTrack(MediaStreamTrack):
 
     Attributes:
         skipped: frames that were not sent, since they could not be encoded in time.
+        muted: whether black or silence is sent in place of what comes, at its pace, as a disabled
+            track does (W3C Media Capture and Streams, section 4.3.1).
     """
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         super().__init__()
         self.skipped = 0
+        self._muted = False
         self._frames: deque[VideoFrame | AudioFrame] = deque()
         self._news = asyncio.Event()
 
@@ -51,11 +55,22 @@ class FedTrack(MediaStreamTrack):
             await self._news.wait()
         return self._frames.popleft()
 
+    @property
+    def muted(self) -> bool:
+        """See above."""
+        return self._muted
+
+    @muted.setter
+    def muted(self, muted: bool) -> None:
+        self._muted = muted
+        if muted:  # also what waits
+            self._frames = deque(map(blank, self._frames))
+
     def feed(self, frame: VideoFrame | AudioFrame) -> None:
         """One more; called on the loop."""
         if self.readyState != "live":
             return
-        self._frames.append(frame)
+        self._frames.append(blank(frame) if self._muted else frame)
         if len(self._frames) > KEPT[self.kind]:
             self._frames.popleft()
             self.skipped += 1
@@ -66,6 +81,23 @@ class FedTrack(MediaStreamTrack):
         super().stop()
         self._frames.clear()
         self._news.set()
+
+
+def blank(frame: VideoFrame | AudioFrame) -> VideoFrame | AudioFrame:
+    """Black of the same size, or silence of the same length, at the same time."""
+    empty: VideoFrame | AudioFrame
+    values: Sequence[int]
+    if isinstance(frame, VideoFrame):
+        empty = VideoFrame(frame.width, frame.height, "yuv420p")
+        values = _BLACK
+    else:
+        empty = AudioFrame(frame.format.name, frame.layout.name, frame.samples)
+        empty.sample_rate = frame.sample_rate
+        values = [0] * len(empty.planes)
+    for plane, value in zip(empty.planes, values, strict=True):
+        plane.update(bytes([value]) * plane.buffer_size)
+    empty.pts, empty.time_base = frame.pts, frame.time_base
+    return empty
 
 
 class Feeder:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from p2pxfer.errors import PeerMisbehaved
@@ -41,11 +41,19 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One track that is fed. ``mid`` is that of its section, ``name`` what it is called there."""
+    """One track that is fed.
+
+    Attributes:
+        mid: of its section.
+        kind: what it carries.
+        name: what it is called there.
+        muted: whether somebody there keeps to themselves what it would carry.
+    """
 
     mid: str
     kind: Kind
     name: str
+    muted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ def encode(message: Message) -> bytes:
             if camera is not None:
                 fields["camera"] = camera[:MAX_TEXT]
         case Showing(tracks):
-            told = [{"mid": t.mid, "kind": t.kind, "name": t.name[:MAX_TEXT]} for t in tracks]
+            told = [{**asdict(track), "name": track.name[:MAX_TEXT]} for track in tracks]
             fields |= {"kind": "showing", "tracks": told}
         case Ended():
             fields |= {"kind": "ended"}
@@ -126,10 +134,13 @@ def _shown(tracks: list[object]) -> tuple[Shown, ...]:
     found: dict[str, Shown] = {}
     for track in tracks:
         match track:
-            case {"mid": str(mid), "kind": "audio" | "video" as kind, "name": str(name)} if (
-                _MID.fullmatch(mid) and _short(name)
-            ):
-                found[mid] = Shown(mid, "video" if kind == "video" else "audio", name)
+            case {
+                "mid": str(mid),
+                "kind": "audio" | "video" as kind,
+                "name": str(name),
+                "muted": bool(muted),
+            } if _MID.fullmatch(mid) and _short(name):
+                found[mid] = Shown(mid, "video" if kind == "video" else "audio", name, muted)
     if len(found) != len(tracks):
         raise PeerMisbehaved("a malformed list of what is shown")
     return tuple(found.values())

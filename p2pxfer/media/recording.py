@@ -37,7 +37,9 @@ _PLACED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "1000000
 _FAULTS = (av.error.FFmpegError, OSError, ValueError)  # what writing raises
 _SMALLEST = 16  # pixels of a side that every encoder here takes
 _GAP = 0.04  # seconds of sound that may be missing before silence takes its place
-_LONGEST_SILENCE = 30.0  # seconds filled at once; a track that was off longer begins anew
+_LAG = 2.0  # seconds that sound may be behind the pictures before silence takes its place
+_SILENCE = 1.0  # seconds of it that are made at once
+_JUMP = 10.0  # seconds that a sender's clock may differ from this side's; then it is set anew
 _GATHER = 3.0  # seconds that other cameras have to show something once the first does
 
 
@@ -167,10 +169,11 @@ class Recording:
                 film.first = None
 
     def _add(self, kind: Kind, received: Received, number: int) -> None:
-        offset = self._offsets.setdefault(
-            (kind, number), max(0.0, received.arrived - self._zero) - received.seconds
-        )
-        at = received.seconds + offset
+        passed = max(0.0, received.arrived - self._zero)
+        at = received.seconds + self._offsets.setdefault((kind, number), passed - received.seconds)
+        if abs(at - passed) > _JUMP:  # a track that was off and comes back may count from anywhere
+            at = passed
+            self._offsets[kind, number] = at - received.seconds
         if self._limit is not None and at >= self._limit:
             self.full = self.full or kind == "video"
         elif kind == "video":
@@ -192,14 +195,21 @@ class Recording:
         self._container.mux(film.stream.encode(drawn))
         self.pictures += 1
         self.seconds = max(self.seconds, at)
+        if self._audio is not None and at - (self._samples or 0) / SOUND_RATE > _LAG:
+            self._be_silent(at - _LAG / 2)
 
     def _hear(self, frame: AudioFrame, at: float) -> None:
         if self._samples is None:
             self._samples = max(0, round(at * SOUND_RATE))
-        gap = at - self._samples / SOUND_RATE
-        if _GAP < gap < _LONGEST_SILENCE:
-            self._encode_sound(_silence(round(gap * SOUND_RATE)))
+        if at - self._samples / SOUND_RATE > _GAP:
+            self._be_silent(at)
         self._encode_sound(frame)
+
+    def _be_silent(self, until: float) -> None:
+        """Fill what is missing of the sound; that time has passed here, so it has an end."""
+        self._samples = self._samples or 0
+        while (missing := round(until * SOUND_RATE) - self._samples) > 0:
+            self._encode_sound(_silence(min(missing, round(_SILENCE * SOUND_RATE))))
 
     def _encode_sound(self, frame: AudioFrame) -> None:
         assert self._samples is not None

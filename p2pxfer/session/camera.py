@@ -20,6 +20,7 @@ from p2pxfer.media.wanted import Wanted, check
 from p2pxfer.progress import Note, NullProgress, Progress
 from p2pxfer.session.connect import Connector
 from p2pxfer.session.interaction import Interaction, Unattended
+from p2pxfer.session.muting import Muting
 from p2pxfer.session.network import Network, Sending
 from p2pxfer.session.stage import Codec, Stage
 
@@ -38,6 +39,7 @@ async def serve(
     verify: bool = False,
     code_out: Path | None = None,
     codec: Codec = "VP8",
+    muting: Muting | None = None,
     progress: Progress | None = None,
     interaction: Interaction | None = None,
 ) -> None:
@@ -53,6 +55,7 @@ async def serve(
         verify: have both sides show four words and wait for a yes.
         code_out: a file for the drawn code, made with mode 0600.
         codec: the preferred one for pictures.
+        muting: what is muted, which may change at any time; None for nothing.
         progress: told what happens.
         interaction: asked what only a human can answer; None refuses.
 
@@ -63,10 +66,11 @@ async def serve(
     """
     check(wanted)
     progress = progress or NullProgress()
+    muting = muting or Muting()
     names = await _try_out(wanted)
     sending = Sending(chosen=code, words=words, wait=wait, code_out=code_out)
     while True:
-        stage = Stage(wanted, names, codec)
+        stage = Stage(wanted, names, codec, muting)
         connector = Connector(
             network,
             verify=verify,

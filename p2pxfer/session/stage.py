@@ -16,6 +16,7 @@ from p2pxfer.media.messages import Ended, Failed, Message, Showing, Shown, Watch
 from p2pxfer.media.wanted import Wanted, picked
 from p2pxfer.progress import Note, Progress, WatchEnded, Watching
 from p2pxfer.session.conversation import Conversation
+from p2pxfer.session.muting import Muting
 from p2pxfer.session.pair import within
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from p2pxfer.tracks import Kind
 
 REQUEST: Final = 30.0  # seconds that a watcher has to ask for pictures
+PACE: Final = 0.25  # seconds from telling what is shown to telling it again
 FAREWELL: Final = 5.0  # seconds that a watcher has to leave once it was told that all is over
 
 Codec = Literal["VP8", "H264"]
@@ -38,12 +40,16 @@ class Stage:
         wanted: checked.
         names: what each of them is called.
         codec: the preferred one for pictures.
+        muting: what is muted.
     """
 
-    def __init__(self, wanted: Sequence[Wanted], names: Sequence[str], codec: Codec) -> None:
+    def __init__(
+        self, wanted: Sequence[Wanted], names: Sequence[str], codec: Codec, muting: Muting
+    ) -> None:
         self._wanted = tuple(wanted)
         self._names = tuple(names)
         self._codec = codec
+        self._muting = muting
         self._videos: list[FedTrack] = []
         self._sound: FedTrack | None = None
         self._tracks: Tracks | None = None
@@ -141,15 +147,27 @@ class Stage:
             TransferError: why that is over.
             PeerGone: the watcher has left.
         """
-        cast.start()
-        progress.emit(Watching(*cast.told()))
-        while cast.roles:
-            await conversation.say(Showing(cast.shown(self._tracks)))
-            name, failure = await cast.next_end()
-            if not cast.roles and failure is not None:
-                raise failure
-            if cast.roles:
-                progress.emit(Note(failure.message if failure else f"{name} is over"))
+        muted = asyncio.Event()
+
+        def mute() -> None:
+            cast.mute(self._muting.kinds)
+            muted.set()
+
+        with self._muting.followed(mute):
+            mute()
+            cast.start()
+            progress.emit(Watching(*cast.told()))
+            while cast.roles:
+                muted.clear()
+                await conversation.say(Showing(cast.shown(self._tracks)))
+                await asyncio.sleep(PACE)
+                if not await cast.next_end(muted):
+                    continue
+                name, failure = await cast.remove()
+                if not cast.roles and failure is not None:
+                    raise failure
+                if cast.roles:
+                    progress.emit(Note(failure.message if failure else f"{name} is over"))
 
 
 class Cast:
@@ -183,16 +201,30 @@ class Cast:
     def shown(self, sent: Tracks | None) -> tuple[Shown, ...]:
         """The tracks, as the watcher is told them."""
         return tuple(
-            Shown(mid, kind, name)
+            Shown(mid, kind, name, track.muted)
             for name, _, tracks in self.roles
             for kind, track in tracks.items()
             if sent is not None and (mid := sent.mid(track)) is not None
         )
 
-    async def next_end(self) -> tuple[str, TransferError | None]:
-        """Wait until one of them is over; its name, and why, if that is not its end."""
-        done, _ = await asyncio.wait(self._overs, return_when=asyncio.FIRST_COMPLETED)
-        task = next(iter(done))
+    def mute(self, kinds: frozenset[Kind]) -> None:
+        """Have these kinds muted, and no others."""
+        for _, _, tracks in self.roles:
+            for kind, track in tracks.items():
+                track.muted = kind in kinds
+
+    async def next_end(self, unless: asyncio.Event) -> bool:
+        """Wait until one of them is over; whether one is, ``unless`` that is set before."""
+        news = asyncio.create_task(unless.wait())
+        try:
+            await asyncio.wait({*self._overs, news}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+        return any(task.done() for task in self._overs)
+
+    async def remove(self) -> tuple[str, TransferError | None]:
+        """Stop one that is over; its name, and why, if that is not its end."""
+        task = next(task for task in self._overs if task.done())
         source = self._overs.pop(task)
         (name,) = [name for name, one, _ in self.roles if one is source]
         self.roles = [role for role in self.roles if role[1] is not source]

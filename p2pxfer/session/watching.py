@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved
 from p2pxfer.media.messages import Ended, Failed, Showing, Shown, Watch
-from p2pxfer.progress import Progress, Resumed, Stalled, Watching
+from p2pxfer.progress import Muted, Progress, Resumed, Stalled, Watching
 from p2pxfer.session.connect import Connector
 from p2pxfer.session.conversation import Conversation
 from p2pxfer.session.interaction import Interaction, Unattended
@@ -46,6 +46,7 @@ class Watcher:
         self._progress = progress
         self._conversation = Conversation(link)
         self._shown: tuple[Shown, ...] = ()
+        self._back: dict[str, float] = {}  # since when a track is not muted any more, since 1970
         self._ending: asyncio.Task[None] | None = None
 
     async def begin(self, *, audio: bool, camera: str | None = None) -> None:
@@ -66,11 +67,10 @@ class Watcher:
             raise _failed(answer)
         if not isinstance(answer, Showing):
             raise PeerMisbehaved("the other side shows no pictures")
-        self._shown = answer.tracks
+        self._take(answer.tracks)
         self.audio = self.sound() is not None
         if not self.cameras():
             raise PeerMisbehaved("the other side shows no pictures")
-        self._tell()
         self._ending = asyncio.create_task(self._until_it_ends())
 
     def cameras(self) -> list[tuple[str, IncomingTrack]]:
@@ -80,6 +80,16 @@ class Watcher:
     def sound(self) -> IncomingTrack | None:
         """The first track of sound, if there is any."""
         return next((track for _, track in self._coming() if track.kind == "audio"), None)
+
+    def muted(self, track: IncomingTrack) -> bool:
+        """Whether somebody there keeps it to themselves; what comes of it is black or silent."""
+        return any(shown.muted for shown in self._shown if shown.mid == track.mid)
+
+    @property
+    def blind(self) -> bool:
+        """Whether every camera is muted."""
+        cameras = self.cameras()
+        return bool(cameras) and all(self.muted(track) for _, track in cameras)
 
     async def whole_picture(self, name: str, track: IncomingTrack, after: float) -> Received:
         """The next picture of a camera that needed no other to be decoded.
@@ -94,8 +104,8 @@ class Watcher:
             CameraEnded: no more come at all.
             PeerGone: the other side left, or showed nothing for `PATIENCE` seconds.
         """
-        began, stalled = time.monotonic(), False
-        looking = asyncio.create_task(_whole(track, after))
+        began, stalled, muted = time.monotonic(), False, False
+        looking = asyncio.create_task(self._whole(track, after))
         try:
             while True:
                 asking = asyncio.create_task(asyncio.sleep(ASK_EVERY))
@@ -111,10 +121,13 @@ class Watcher:
                     return looking.result()
                 if track not in (each for _, each in self._coming()):
                     raise TrackEnded
+                muted, before = self.muted(track), muted
+                if before and not muted:
+                    began = time.monotonic()
                 waited = time.monotonic() - began
                 if waited > PATIENCE:
-                    raise PeerGone(f"no whole picture of {name} came in {waited:.0f} s")
-                if waited > STALL and not stalled:
+                    raise _patience_ended(name, waited, muted=muted)
+                if waited > STALL and not stalled and not muted:
                     stalled = True
                     self._progress.emit(Stalled(waited, f"no whole picture of {name} has come"))
                 await track.ask_for_key_frame()
@@ -158,28 +171,34 @@ class Watcher:
             if shown.mid in tracks and tracks[shown.mid].kind == shown.kind
         ]
 
-    def _tell(self) -> None:
-        names = tuple(name for name, _ in self.cameras())
-        self._progress.emit(Watching(names, self.sound() is not None))
+    def _take(self, tracks: tuple[Shown, ...]) -> None:
+        """Note what is shown from now on, and tell what has changed."""
+        before, self._shown = self._shown, tracks
+        if {shown.mid for shown in before} != {shown.mid for shown in tracks}:
+            names = tuple(name for name, _ in self.cameras())
+            self._progress.emit(Watching(names, self.sound() is not None))
+        was = {shown.mid for shown in before if shown.muted}
+        for shown in tracks:
+            if shown.muted != (shown.mid in was):
+                self._back[shown.mid] = time.time()
+                self._progress.emit(Muted(shown.kind, shown.name, shown.muted))
+
+    async def _whole(self, track: IncomingTrack, after: float) -> Received:
+        if after:
+            await track.ask_for_key_frame()
+        while True:
+            received = await track.frame()
+            since = max(after, self._back.get(track.mid, after))
+            if received.key and received.arrived >= since and not self.muted(track):
+                return received
 
     async def _until_it_ends(self) -> None:
         while isinstance(said := await self._conversation.hear(), Showing):
-            before, self._shown = self._shown, said.tracks
-            if before != self._shown:
-                self._tell()
+            self._take(said.tracks)
         if isinstance(said, Failed):
             raise _failed(said)
         if not isinstance(said, Ended):
             raise PeerMisbehaved("the other side says what belongs elsewhere")
-
-
-async def _whole(track: IncomingTrack, after: float) -> Received:
-    if after:
-        await track.ask_for_key_frame()
-    while True:
-        received = await track.frame()
-        if received.key and received.arrived >= after:
-            return received
 
 
 async def watch(
@@ -231,6 +250,12 @@ async def watch(
         await watcher.close()
         raise
     return watcher
+
+
+def _patience_ended(name: str, waited: float, *, muted: bool) -> PeerGone:
+    if not muted:
+        return PeerGone(f"no whole picture of {name} came in {waited:.0f} s")
+    return PeerGone(f"{name} was muted for {waited:.0f} s", "have somebody there unmute it")
 
 
 def _failed(said: Failed) -> PeerGone:

@@ -31,6 +31,7 @@ SOME = {
     "bytes": b"a\xff",
     "bool": True,
     "PathKind": "direct",
+    "TrackKind": "video",
     "Via": "turn",
     "ConnectTimes": progress.ConnectTimes(),
     "tuple[str, ...]": ("7-orbit-lamp@192.0.2.1",),

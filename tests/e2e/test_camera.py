@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -69,6 +70,26 @@ def test_several_stills_are_of_several_moments(machine):
         numbers.append(seen.number(lambda x, y, i=image: i.getpixel((x, y)), *image.size))
     assert numbers == sorted(set(numbers))
     assert camera.end() == ExitCode.DONE
+
+
+def test_a_muted_camera_is_waited_for(machine):
+    """By a signal it shows nothing, by a key it does again; both sides say so."""
+    camera = machine.terminal("camera", "serve", "--from", "test:", "--code-out", "code", *SMALL)
+    camera.until("It works once")
+    camera.process.kill(signal.SIGUSR1)
+    camera.until("camera is muted")
+    snap = watch(machine, "snap", (machine.path / "code").read_text().strip(), "-o", "s.png")
+    assert snap.event("muted")["muted"]
+    camera.until("v mutes the camera")
+    camera.type("v")
+    camera.until("camera is no longer muted")
+    assert snap.end() == ExitCode.DONE, snap.err
+    image = Image.open(machine.path / "s.png").convert("RGB")
+    assert seen.furthest(lambda x, y: image.getpixel((x, y)), *image.size) <= NEAR
+    assert [event["muted"] for event in snap.events("muted")] == [True, False]
+    camera.until("camera is free")
+    camera.process.kill(signal.SIGINT)
+    camera.end()
 
 
 def clip(path: Path) -> None:

@@ -13,7 +13,7 @@
 globalThis.drive = function ({
   RTCPeerConnection, configuration, highWater, tell, sha256, media,
 }) {
-  let connection, channel;
+  let connection, channel, beside;
   let described = false; // candidates wait for the description they belong to
   const early = [];
   let arrived = []; // messages that no "expect" has taken yet
@@ -107,7 +107,7 @@ globalThis.drive = function ({
     connection.onconnectionstatechange = () =>
       tell({ event: "state", state: connection.connectionState });
     connection.ondatachannel = (event) => listen(event.channel);
-    if (wanted) await media(connection, wanted, tell);
+    if (wanted) beside = await media(connection, wanted, tell);
     if (offerer) {
       const { label = "p2pxfer", ...init } = options;
       listen(connection.createDataChannel(label, init));
@@ -146,7 +146,8 @@ globalThis.drive = function ({
     else if (command.do === "expect") {
       wanted = command.count;
       enough();
-    } else throw new Error(`no such command: ${JSON.stringify(command)}`);
+    } else if (beside && beside[command.do]) await beside[command.do](command);
+    else throw new Error(`no such command: ${JSON.stringify(command)}`);
   }
 
   let before = Promise.resolve(); // signals and commands are obeyed in turn, sending goes on beside

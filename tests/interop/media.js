@@ -2,19 +2,33 @@
 // shown and played by the other side.
 //
 // media(connection, options, tell): options are sends, receives (true or not) and codec ("VP8", "H264").
+// It returns the commands that go with it, by their names.
 
 "use strict";
 
 globalThis.media = async function (connection, { sends, codec }, tell) {
-  connection.ontrack = ({ track }) =>
-    (track.kind === "video" ? watch : listenTo)(new MediaStream([track]), tell);
-  if (!sends) return;
+  const videos = [];
+  connection.ontrack = ({ track }) => {
+    const stream = new MediaStream([track]);
+    if (track.kind === "video") videos.push(watch(stream, tell));
+    else listenTo(stream, tell);
+  };
+  const own = []; // senders and their tracks
+  const commands = {
+    look: ({ dark }) => videos.forEach((look) => look(dark)),
+    mute: ({ how }) => Promise.all(own.map(([sender, track]) => {
+      track.enabled = how !== "disabled";
+      return sender.replaceTrack(how === "nothing" ? null : track);
+    })),
+  };
+  if (!sends) return commands;
   const stream = await navigator.mediaDevices.getUserMedia({
     video: { width: 640, height: 480 },
     audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
   for (const track of stream.getTracks()) {
     const { sender } = connection.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+    own.push([sender, track]);
     if (track.kind === "video" && codec) {
       const { codecs } = RTCRtpSender.getCapabilities("video");
       const first = codecs.filter(({ mimeType }) => mimeType === `video/${codec}`);
@@ -23,15 +37,17 @@ globalThis.media = async function (connection, { sends, codec }, tell) {
         .setCodecPreferences([...first, ...rest]);
     }
   }
+  return commands;
 };
 
 // Tells "picture" once: its size, and the colours in the middle of eight bars. What Chromium draws
-// before the first real picture is black.
+// before the first real picture is black. What is returned has it told again: the next that is dark,
+// as "dark", or is not.
 function watch(stream, tell) {
   const video = document.createElement("video");
   video.muted = true;
   video.srcObject = stream;
-  video.requestVideoFrameCallback(function look() {
+  const look = (dark) => video.requestVideoFrameCallback(() => {
     const canvas = document.createElement("canvas");
     const { videoWidth: width, videoHeight: height } = video;
     Object.assign(canvas, { width, height });
@@ -39,11 +55,14 @@ function watch(stream, tell) {
     drawing.drawImage(video, 0, 0);
     const colours = [...Array(8).keys()].map((bar) =>
       [...drawing.getImageData((2 * bar + 1) * width / 16, height / 3, 1, 1).data.slice(0, 3)]);
-    if (colours.flat().some((value) => value > 0)) tell({ event: "picture", width, height, colours });
-    else video.requestVideoFrameCallback(look);
+    if (dark === colours.flat().every((value) => value < 8)) {
+      tell({ event: dark ? "dark" : "picture", width, height, colours });
+    } else look(dark);
   });
+  look(false);
   document.body.append(video); // one that is not in the page may not be drawn
   video.play();
+  return look;
 }
 
 // Tells "tone" once there is sound: its strongest frequency.

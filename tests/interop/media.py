@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from array import array
 
 import av
@@ -16,6 +17,8 @@ from tests.interop.driver import tell
 from tests.media import seen
 
 LOUD = 2000  # of 32,768: what is louder is no noise of a codec
+ASK_EVERY = 15  # pictures between two requests for a whole one
+DARK = 8  # of 255: the most that there is in a black picture
 HEARD = 4800  # samples that a tone is told from
 
 
@@ -43,6 +46,17 @@ class Media:
             told = _picture if track.kind == "video" else _tone
             self._telling.append(asyncio.create_task(told(track)))
 
+    async def mute(self, command: dict) -> None:
+        """What `FedTrack.muted` says: ``how`` is ``disabled`` or ``live``."""
+        for track in self._fed.values():
+            track.muted = command["how"] == "disabled"
+
+    async def look(self, command: dict) -> None:
+        """Tell of the next picture that is ``dark``, or is not."""
+        for track in self.tracks.received:
+            if track.kind == "video":
+                self._telling.append(asyncio.create_task(_picture(track, dark=command["dark"])))
+
     async def end(self) -> None:
         """Free what feeds it."""
         for task in self._telling:
@@ -52,17 +66,22 @@ class Media:
             await self._source.stop()
 
 
-async def _picture(track: IncomingTrack) -> None:
+async def _picture(track: IncomingTrack, *, dark: bool = False) -> None:
     first = await track.frame()
-    await track.ask_for_key_frame()
-    while not (received := await track.frame()).key:
-        pass
-    pixel, frame = seen.pixels(received.frame), received.frame
-    across = range(8, frame.width, 16)
-    colours = [pixel(x, y) for x in across for y in range(8, frame.height, 16)]
+    for number in itertools.count():
+        if number % ASK_EVERY == 0:
+            await track.ask_for_key_frame()
+        received = await track.frame()
+        if not received.key:
+            continue
+        pixel, frame = seen.pixels(received.frame), received.frame
+        across = range(8, frame.width, 16)
+        colours = [pixel(x, y) for x in across for y in range(8, frame.height, 16)]
+        if (max(map(max, colours)) < DARK) is dark:
+            break
     tell(
         {
-            "event": "picture",
+            "event": "dark" if dark else "picture",
             "whole": first.key,
             "width": frame.width,
             "height": frame.height,

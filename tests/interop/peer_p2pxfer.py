@@ -90,6 +90,14 @@ class Peer:
     async def expect(self, command: dict) -> None:
         self.inbox.expect(command["count"])
 
+    async def mute(self, command: dict) -> None:
+        assert self.media is not None
+        await self.media.mute(command)
+
+    async def look(self, command: dict) -> None:
+        assert self.media is not None
+        await self.media.look(command)
+
     async def wire(self, _command: dict) -> None:
         assert self.tap is not None
         tap = self.tap
@@ -102,7 +110,8 @@ class Peer:
 async def main() -> None:
     peer = Peer()
     signals = dict.fromkeys(("description", "candidate", "end"), peer.signal)
-    commands = {name: getattr(peer, name) for name in ("start", "send", "expect", "wire", "hangup")}
+    names = ("start", "send", "expect", "wire", "mute", "look", "hangup")
+    commands = {name: getattr(peer, name) for name in names}
     await obey({**signals, **commands, "close": peer.hangup})
     await peer.connection.close()
     await peer.opening

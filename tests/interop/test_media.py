@@ -21,6 +21,16 @@ def meet(offerer, answerer, codec):
     return asyncio.gather(offerer.event("open"), answerer.event("open"))
 
 
+async def muted(sender, receiver, how):
+    """What is muted is black, and comes back."""
+    sender.do("mute", how=how)
+    receiver.do("look", dark=True)
+    await receiver.event("dark")
+    sender.do("mute", how="live")
+    receiver.do("look", dark=False)
+    await receiver.event("picture")
+
+
 @CODECS
 async def test_a_browser_sees_and_hears_what_we_share(codec):
     """Its pixels have the pattern's colours, its ears the tone, and bytes cross meanwhile."""
@@ -34,6 +44,7 @@ async def test_a_browser_sees_and_hears_what_we_share(codec):
         assert abs(tone["hertz"] - 440) < 12
         await carry(ours, theirs, count=32, size=65_536)
         await carry(theirs, ours, count=32, size=65_536)
+        await muted(ours, theirs, "disabled")
         theirs.do("hangup")
         await ours.event("closed")
 
@@ -51,5 +62,11 @@ async def test_we_see_and_hear_a_browser(codec):
         tone = await ours.event("tone")
         assert abs(tone["hertz"] - 400) <= 20
         await carry(theirs, ours, count=32, size=65_536)
+        await muted(theirs, ours, "disabled")
+        theirs.do("mute", how="nothing")
+        await asyncio.sleep(0.3)
+        theirs.do("mute", how="live")
+        ours.do("look", dark=False)
+        await ours.event("picture")
         ours.do("hangup")
         await theirs.event("closed")

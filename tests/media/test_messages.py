@@ -23,7 +23,7 @@ from p2pxfer.media.messages import (
     encode,
 )
 
-TRACK = b'{"mid":"1","kind":"video","name":"x"}'
+TRACK = b'{"mid":"1","kind":"video","name":"x","muted":false}'
 texts = st.text(st.characters(codec="utf-8"), max_size=MAX_TEXT)
 tracks = st.lists(
     st.builds(
@@ -31,6 +31,7 @@ tracks = st.lists(
         st.text("abcXYZ019._-", min_size=1, max_size=32),
         st.sampled_from(["audio", "video"]),
         texts,
+        st.booleans(),
     ),
     max_size=MAX_TRACKS,
     unique_by=lambda track: track.mid,
@@ -68,6 +69,7 @@ def test_any_bytes_are_read_or_refused(data):
         b'{"v":1,"kind":"showing","tracks":[' + TRACK + b"," + TRACK + b"]}",
         b'{"v":1,"kind":"showing","tracks":[' + TRACK.replace(b"video", b"data") + b"]}",
         b'{"v":1,"kind":"showing","tracks":[' + TRACK.replace(b"mid", b"aid") + b"]}",
+        b'{"v":1,"kind":"showing","tracks":[' + TRACK.replace(b"false", b"0") + b"]}",
         b'{"v":1,"kind":"showing","tracks":[' + TRACK.replace(b"x", b"x" * 201) + b"]}",
         b'{"v":1,"kind":"showing","tracks":['
         + b",".join(TRACK.replace(b"1", b"1%d" % n) for n in range(MAX_TRACKS + 1))

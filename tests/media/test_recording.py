@@ -58,6 +58,23 @@ def test_lost_sound_leaves_silence_not_a_shift(tmp_path, container, streamed):
     assert frames[-1].time == pytest.approx(1.9, abs=0.05)
 
 
+def test_a_track_that_was_off_for_long_comes_back_in_time(tmp_path):
+    """Silence until then, whatever its clock says; and the pictures go on meanwhile."""
+    path, canvas = tmp_path / "film", Canvas(320, 240)
+    with path.open("w+b") as file:
+        film = Recording(file, "matroska", audio=True, streamed=False)
+        for number in range(80):
+            film.add("video", picture(canvas, number, number / 2, 100 + number / 2))
+            if number == 76:
+                for part in range(50):
+                    film.add("audio", sound(9000 + part / 50, 138 + part / 50))
+        film.finish()
+    heard, rate = seen.heard(path)
+    assert len(heard) == pytest.approx(39 * rate, abs=rate / 5)
+    assert max(map(abs, heard[: int(37.9 * rate)])) < 500
+    assert max(map(abs, heard[int(38.2 * rate) : int(38.8 * rate)])) > 2000
+
+
 def test_pictures_that_change_their_size_are_recorded_in_the_first(tmp_path):
     """A browser makes them smaller when the network is slow."""
     path = tmp_path / "film"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -13,14 +15,16 @@ from p2pxfer.media.feeding import FedTrack
 from p2pxfer.media.messages import Ended, Failed, Here, Showing, Shown, Watch, decode, encode
 from p2pxfer.media.source import opened
 from p2pxfer.media.wanted import Wanted
-from p2pxfer.progress import NullProgress, WatchEnded, Watching
+from p2pxfer.progress import Muted, NullProgress, WatchEnded, Watching
 from p2pxfer.session import conversation, stage, watching
 from p2pxfer.session import record as recording
+from p2pxfer.session.muting import Muting
 from p2pxfer.session.network import Network
 from p2pxfer.session.snap import numbered
 from p2pxfer.session.stage import Stage
 from p2pxfer.session.watching import CameraEnded, Watcher
-from p2pxfer.tracks import TrackEnded
+from p2pxfer.tracks import Received, TrackEnded
+from tests.session.conftest import eventually
 from tests.session.ends import MemoryLink, channels, paired
 
 SHOWN = Showing((Shown("0", "video", "x"),))
@@ -56,9 +60,10 @@ class Track:
 
     def __init__(self, mid="0"):
         self.mid = mid
+        self.pictures = asyncio.Queue()
 
     async def frame(self):
-        await asyncio.Event().wait()
+        return await self.pictures.get()
 
     async def ask_for_key_frame(self):
         """Nobody hears it."""
@@ -73,7 +78,7 @@ def ends():
 
 
 def staged():
-    return Stage([Wanted(clip="test:")], ["test pattern"], "VP8")
+    return Stage([Wanted(clip="test:")], ["test pattern"], "VP8", Muting())
 
 
 @pytest.mark.parametrize("words", [[b"{}"], [Here(), Ended()], [Watch(audio=False)] * 2])
@@ -149,6 +154,63 @@ async def test_a_camera_that_ends_beside_others_is_told_and_waited_for_no_more(m
     finally:
         await watcher.close()
     assert far.heard.get_nowait() == Watch(audio=True, camera="all")
+
+
+async def test_a_muted_camera_gives_no_still_and_is_no_stall(monkeypatch):
+    """Black is no picture of it; patience says what it has waited for."""
+    monkeypatch.setattr(watching, "ASK_EVERY", 0.02)
+    monkeypatch.setattr(watching, "PATIENCE", 0.2)
+    monkeypatch.setattr(watching, "STALL", 0.05)
+    link, far = ends()
+    told = Told()
+    watcher = Watcher(link, told)
+    muted = Showing((replace(SHOWN.tracks[0], muted=True),))
+    try:
+        await far.say(SHOWN)
+        await watcher.begin(audio=False)
+        ((name, track),) = watcher.cameras()
+        await far.say(muted)
+        await eventually(lambda: watcher.blind)
+        track.pictures.put_nowait(Received("black", 0.0, time.time() + 60, key=True))
+        with pytest.raises(PeerGone, match="muted"):
+            await watcher.whole_picture(name, track, 0.0)
+        looking = asyncio.create_task(watcher.whole_picture(name, track, 0.0))
+        track.pictures.put_nowait(Received("black", 0.0, time.time() - 60, key=True))
+        await far.say(SHOWN)
+        await eventually(lambda: not watcher.blind)
+        track.pictures.put_nowait(Received("black", 0.0, time.time() - 60, key=True))
+        track.pictures.put_nowait(Received("clear", 0.0, time.time() + 60, key=True))
+        assert (await looking).frame == "clear"
+        changes = [event for event in told.events if not isinstance(event, Watching)]
+        assert changes == [Muted("video", "x", muted=True), Muted("video", "x", muted=False)]
+    finally:
+        await watcher.close()
+
+
+async def test_what_is_muted_is_black_and_silent_at_once():
+    """Also what waits to be sent; size, length and time stay."""
+    video, audio = FedTrack("video"), FedTrack("audio")
+    picture, sound = av.VideoFrame(64, 48, "yuv420p"), av.AudioFrame("s16", "stereo", 960)
+    for frame in (picture, sound):
+        for plane in frame.planes:
+            plane.update(b"\x80" * plane.buffer_size)
+        frame.pts, frame.time_base = 7, Fraction(1, 90_000)
+    sound.sample_rate = 48_000
+    for track, frame in ((video, picture), (audio, sound)):
+        track.feed(frame)
+        track.muted = True
+        track.feed(frame)
+        for _ in range(2):
+            sent = await track.recv()
+            assert (sent.pts, sent.time_base) == (7, Fraction(1, 90_000))
+            if track is video:
+                assert set(bytes(sent.reformat(format="rgb24").planes[0])) == {0}
+                assert (sent.width, sent.height) == (64, 48)
+            else:
+                assert bytes(sent.planes[0]) == bytes(960 * 4)
+        track.muted = False
+        track.feed(frame)
+        assert await track.recv() is frame
 
 
 async def test_a_watcher_that_wants_what_is_not_shared_is_told_what_is():
