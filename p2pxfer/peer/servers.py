@@ -96,6 +96,11 @@ class IceServer:
             words[key] = value
         return cls(tuple(urls), words["username"], words["credential"])
 
+    def without_turn(self) -> tuple[IceServer, ...]:
+        """What is left of it where nothing may be relayed: nothing, if it is TURN alone."""
+        urls = tuple(url for url in self.urls if not url.lower().startswith("turn"))
+        return (IceServer(urls),) if urls else ()
+
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What can be asked; STUN over TLS and TURN over DTLS can't, and are left out."""
         found = []

@@ -38,12 +38,14 @@ from p2pxfer.progress import (
     CodeBurnt,
     CodeReady,
     Note,
+    NullProgress,
     Progress,
     Reconnecting,
     Waiting,
 )
 from p2pxfer.session import lan
-from p2pxfer.session.exchange import Reconnect
+from p2pxfer.session.detour import CHECKING, DIRECT, MEETING
+from p2pxfer.session.exchange import Ways
 from p2pxfer.session.fallback import RELAY, Fallback
 from p2pxfer.session.interaction import Interaction
 from p2pxfer.session.link import Link, connect
@@ -95,7 +97,8 @@ class Connector:
         self._host: lan.Host | None = None
         self._progress = progress
         self._relays = not network.relay_only and tracks is None  # media find no way through it
-        capabilities = {VERIFY: verify, RELAY: self._relays}
+        self._detours = not network.relay_only and tracks is None  # media stay on their path
+        capabilities = {VERIFY: verify, RELAY: self._relays, DIRECT: self._detours}
         wanted = frozenset(name for name, is_wanted in capabilities.items() if is_wanted)
         hello = Hello(capabilities=wanted, agent=f"p2pxfer/{__version__}")
         self._pairing = Pairing(hello, progress, interaction)
@@ -235,15 +238,20 @@ class Connector:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def reconnecting(self, link: Link, give_up_after: float) -> Reconnect | None:
-        """How ``link`` is replaced when it breaks; None when it is not."""
+    def ways(self, link: Link, give_up_after: float) -> Ways | None:
+        """How ``link`` is replaced; None when it is not."""
         if give_up_after <= 0:
             return None
 
-        async def reconnect(seconds: float | None) -> Link:
+        async def again(seconds: float | None) -> Link:
             return await self.rejoin(link.keys, give_up_after if seconds is None else seconds)
 
-        return reconnect
+        async def direct() -> Link:
+            return await self._directly(link.keys)
+
+        peer = link.keys.peer  # of a side that was started again nothing is known
+        looks = self._detours and (DIRECT in peer.capabilities or not peer.agent)
+        return Ways(again, direct if looks else None)
 
     async def close(self) -> None:
         """Let nobody find this side any more. What is connected stays."""
@@ -268,6 +276,38 @@ class Connector:
         self._asked = asyncio.create_task(self._ask(client))
         held.callback(self._asked.cancel)
         return client
+
+    async def _directly(self, keys: SessionKeys) -> Link:
+        """Meet the peer beside a link that works, and connect without any relay.
+
+        Raises:
+            TransferError: it did not come, or no direct path was found.
+        """
+        from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # loaded by now
+
+        assert self._rendezvous is not None
+        assert self._asked is not None
+        servers = (await self._asked).servers
+        async with contextlib.AsyncExitStack() as held:
+            client = RendezvousClient(self._rendezvous, direct=self._direct)
+            await held.enter_async_context(client)
+            room = await client.open(keys.key(DIRECT), REJOIN_MARGIN)
+            attempt = await self._pairing.renew(room, keys, MEETING)
+            link = await connect(
+                room,
+                attempt,
+                servers=tuple(stun for server in servers for stun in server.without_turn()),
+                relay_only=False,
+                restraint=self._network.restraint,
+                timeout=CHECKING,
+                progress=NullProgress(),
+                held=held,
+            )
+            link.keys = keys
+        if link.relayed:
+            await link.close()
+            raise ConnectionFailed("the other side let itself be reached through a relay only")
+        return link
 
     async def _ask(self, client: RendezvousClient) -> _Offer:
         """What the rendezvous offers besides rooms; nothing, if it does not say."""
@@ -364,7 +404,7 @@ class Connector:
         assert self._asked is not None
         offer, _ = await asyncio.gather(self._asked, self._warmth)
         try:
-            return await connect(
+            link = await connect(
                 room,
                 keys,
                 servers=offer.servers,
@@ -379,6 +419,8 @@ class Connector:
             )
         except RoomBurnt as error:
             raise WrongCode("the other side found the code to be wrong") from error
+        self._progress.emit(link.path)
+        return link
 
     def _fallback(self, keys: SessionKeys, *, offered: bool) -> Fallback | None:
         """The rendezvous as a relay, where both sides would have it.

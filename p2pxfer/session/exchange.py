@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from p2pxfer.errors import (
@@ -23,12 +24,14 @@ from p2pxfer.errors import (
     StreamLost,
     TransferError,
 )
+from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import Progress, Reconnecting, Resumed, Stalled
+from p2pxfer.session.detour import Detour, FindDirect
 from p2pxfer.session.memory import steady
 from p2pxfer.session.side import Side
 from p2pxfer.transfer.actions import Done, Lost, Send
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
-from p2pxfer.transfer.dialogue import Dialogue
+from p2pxfer.transfer.dialogue import Dialogue, Phase
 from p2pxfer.transfer.frames import decode
 from p2pxfer.transfer.messages import MIN_MESSAGE, AbortCode, Activity, Data, Page, Receipt
 from p2pxfer.transfer.outbox import Outbox
@@ -48,7 +51,18 @@ SIGN: Final = 1024  # bytes: a message up to that may be signs of life alone
 TELL_PAUSE: Final = 0.5  # seconds between two signs of what has been had, when little comes
 CLOSED: Final = "the connection to the other side broke"
 
-Reconnect = Callable[[float | None], Awaitable["Link"]]  # takes seconds, None for as long as usual
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a link to the same peer is had once more.
+
+    Attributes:
+        again: in place of one that broke: takes seconds, None for as long as usual.
+        direct: beside one that works, through no relay; None where that is not wanted.
+    """
+
+    again: Callable[[float | None], Awaitable[Link]]
+    direct: FindDirect | None = None
 
 
 class Exchange:
@@ -58,8 +72,8 @@ class Exchange:
         link: to the other side, open.
         machine: a sender or receiver.
         side: what it does beside the machine.
-        progress: told of stalls and reconnections.
-        reconnect: makes a new link to the same peer, or raises; None if that can't be done.
+        progress: told of stalls, reconnections and the path that was gone over to.
+        ways: to a new link to the same peer; None if there are none.
         continuity: what was said on this link already; none by default.
         unheard: what came over this link already; see the attribute.
 
@@ -76,7 +90,7 @@ class Exchange:
         side: Side,
         progress: Progress,
         *,
-        reconnect: Reconnect | None = None,
+        ways: Ways | None = None,
         continuity: Continuity | None = None,
         unheard: Sequence[bytes] = (),
     ) -> None:
@@ -86,7 +100,9 @@ class Exchange:
         self._machine = machine
         self._side = side
         self._progress = progress
-        self._reconnect = reconnect
+        self._ways = ways
+        self._detour = Detour(ways.direct if ways else None, link.keys.role, progress, self.wake)
+        self._former: Link | None = None  # that was gone over from, until the other side did, too
         self._continuity = continuity or Continuity()
         self._max_message = max(link.channel.max_message, MIN_MESSAGE)
         self._outbox = Outbox(self._max_message)
@@ -99,6 +115,7 @@ class Exchange:
         self._told_at = 0.0
         self._error: BaseException | None = None
         self._cut: TransferError | None = None
+        self._pumping: asyncio.Task[None] | None = None
         self._receipt: Receipt | None = None
 
     def wake(self) -> None:
@@ -140,8 +157,12 @@ class Exchange:
         with steady():
             return await self._run()
 
+    async def close(self) -> None:
+        """Close what is still open beside the present link."""
+        await self._detour.close()
+
     async def _run(self) -> Receipt:
-        pump = asyncio.create_task(self._pump())
+        self._pumping = asyncio.create_task(self._pump())
         try:
             if self.link.channel.max_message < MIN_MESSAGE:
                 raise PeerMisbehaved("the other side takes no messages of a useful size")
@@ -164,8 +185,10 @@ class Exchange:
                     await asyncio.shield(asyncio.wait_for(self._last_words(), FAREWELL))
             raise
         finally:
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
+            self._pumping.cancel()
+            await asyncio.gather(self._pumping, return_exceptions=True)
+            self._detour.stop()
+            self._leave_former()
 
     async def _greet(self, link: Link) -> None:
         """Say on a new link where this side stands, and go on over it."""
@@ -185,6 +208,7 @@ class Exchange:
         for message in unheard:
             self._take(channel, message)
         channel.on_message(lambda message: self._take(channel, message))
+        self._detour.follow(link)
         self._pour.set()
 
     async def _drive(self) -> Receipt:
@@ -196,6 +220,10 @@ class Exchange:
                 outcome = await self._go_on(self._cut)
                 if outcome is not None:
                     return outcome
+            if self._detour.found:
+                await self._go_over()
+            if self._former is not None and self._continuity.attached:
+                self._leave_former()
             more = self.drain()
             if self._receipt is not None:
                 self.post(self._outbox.flush())
@@ -210,6 +238,31 @@ class Exchange:
                 self._machine.doing = Activity.SENDING
             await self._rest()
 
+    async def _go_over(self) -> None:
+        """Go on over a direct link that was found beside the present one, which broke nothing.
+
+        Until the other side has said on the new one where it stands, it still listens on the old.
+        """
+        link, early = self._detour.take()
+        smaller = link.channel.max_message < self._max_message
+        if smaller or (link.keys.role is Role.A and self._machine.phase >= Phase.CLOSING):
+            self._detour.let_go(link)  # what is left is a few words: the other side may have ended
+            return
+        assert self._pumping is not None
+        self._pumping.cancel()  # it may wait for room on the old channel; what it sent is kept
+        await asyncio.gather(self._pumping, return_exceptions=True)
+        self._leave_former()
+        self._former, self.unheard = self.link, early
+        self._machine.reconnected(time.monotonic())
+        self._progress.emit(link.path)
+        await self._greet(link)
+        self._pumping = asyncio.create_task(self._pump())
+
+    def _leave_former(self) -> None:
+        if self._former is not None:
+            self._detour.let_go(self._former)
+            self._former = None
+
     async def _go_on(self, cut: TransferError) -> Receipt | None:
         """Replace a link that broke; the receipt, if that is all that was missing at the far end.
 
@@ -217,15 +270,17 @@ class Exchange:
             TransferError: there is no way to the other side any more.
         """
         outcome = self._side.outcome()
+        self._detour.stop()
+        self._leave_former()
         await self.link.close()
-        if self._reconnect is None or self.link.channel.error is not None:  # broken on purpose
+        if self._ways is None or self.link.channel.error is not None:  # broken on purpose
             if outcome is not None:
                 return outcome
             raise cut
         if outcome is None:
             self._progress.emit(Reconnecting("peer", 1))
         seconds = LINGER if outcome is not None else None
-        reconnecting = asyncio.ensure_future(self._reconnect(seconds))
+        reconnecting = asyncio.ensure_future(self._ways.again(seconds))
         try:
             link = await self._unless_failed(reconnecting)
         except TransferError:

@@ -54,6 +54,7 @@ class Link:
     Attributes:
         channel: to the other side.
         keys: what both sides share.
+        path: how it goes there, and what finding that took.
         tracks: media of the other side; empty where none were asked for.
     """
 
@@ -62,22 +63,27 @@ class Link:
         channel: Channel,
         keys: SessionKeys,
         *,
+        path: Connected,
         carrier: Carrier,
         room: Room,
         mail: list[asyncio.Task[None]],
         held: contextlib.AsyncExitStack,
-        carried: bool = False,
         tracks: Sequence[IncomingTrack] = (),
     ) -> None:
         self.channel = channel
         self.keys = keys
         self.tracks = tuple(tracks)
+        self.path = path
         self._carrier = carrier
-        self._carried = carried  # by the rendezvous, whose client is among what is held
         self._room = room
         self._mail = mail
         self._held = held
         self._leaving: asyncio.Task[None] | None = None
+
+    @property
+    def relayed(self) -> bool:
+        """Whether somebody else carries the bytes."""
+        return self.path.path == "relay"
 
     def settled(self) -> None:
         """The other side has spoken over the channel: the room has served its purpose."""
@@ -94,7 +100,7 @@ class Link:
     async def _leave(self) -> None:
         await _end(self._mail)
         await self._room.close()
-        if not self._carried:
+        if self.path.via != "rendezvous":  # whose client is among what is held
             await self._held.aclose()
 
 
@@ -123,7 +129,7 @@ async def connect(
         timeout: seconds to find a path.
         pake: seconds that agreeing on the keys took.
         fallback: the way to take where no path is found; its client is among what is held.
-        progress: told of states and the path found.
+        progress: told of states.
         held: closed when the link is settled or closed; taken over only on success.
         tracks: media beside the channel.
 
@@ -167,10 +173,10 @@ async def connect(
     if circuit is None:
         assert channel is not None
         via: Via | None = "turn" if path.kind == "relay" else None
-        progress.emit(Connected(path.kind, path.local, path.remote, path.rtt_ms, took, via))
         return Link(
             channel,
             keys,
+            path=Connected(path.kind, path.local, path.remote, path.rtt_ms, took, via),
             carrier=connection,
             room=room,
             mail=mail,
@@ -181,9 +187,14 @@ async def connect(
         progress.emit(Note("--background has no effect on what goes through the rendezvous"))
     rest = max(0.0, time.perf_counter() - began - sum(path.took.values()))
     took = replace(took, checks=took.checks + rest)
-    progress.emit(Connected("relay", *circuit.ends, circuit.rtt_ms, took, "rendezvous"))
     return Link(
-        circuit, keys, carrier=circuit, room=room, mail=mail, held=held.pop_all(), carried=True
+        circuit,
+        keys,
+        path=Connected("relay", *circuit.ends, circuit.rtt_ms, took, "rendezvous"),
+        carrier=circuit,
+        room=room,
+        mail=mail,
+        held=held.pop_all(),
     )
 
 

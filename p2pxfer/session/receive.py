@@ -90,7 +90,7 @@ async def receive(
             acceptance,
             progress,
             interaction=interaction,
-            reconnect=connector.reconnecting(link, give_up_after),
+            ways=connector.ways(link, give_up_after),
             memory=SessionMemory(memory, link.keys, connector.rendezvous),
         )
     except StreamLost:

@@ -20,7 +20,7 @@ from p2pxfer.files.journal import Journal
 from p2pxfer.manifest import EntryKind, Failure, TransferKind, block_count
 from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import Advanced, FileStarted, Offered, Progress, TextReceived, Waiting
-from p2pxfer.session.exchange import Exchange, Reconnect
+from p2pxfer.session.exchange import Exchange, Ways
 from p2pxfer.session.interaction import Interaction, view
 from p2pxfer.session.link import Link
 from p2pxfer.session.placement import Acceptance, Placement, place
@@ -363,7 +363,7 @@ async def transfer(
     progress: Progress,
     *,
     interaction: Interaction,
-    reconnect: Reconnect | None,
+    ways: Ways | None,
     memory: SessionMemory,
 ) -> Summary:
     """Receive over ``link``, and over those that replace it; close the last one.
@@ -381,7 +381,7 @@ async def transfer(
         memory=memory,
     )
     keep = True
-    exchange = side.exchange = Exchange(link, machine, side, progress, reconnect=reconnect)
+    exchange = side.exchange = Exchange(link, machine, side, progress, ways=ways)
     try:
         receipt = await exchange.run()
         # Else the sender may still have to be told that it is done, or come with what is missing.
@@ -394,5 +394,5 @@ async def transfer(
         raise
     finally:
         await side.close(keep=keep)
-        await exchange.link.close()
+        await asyncio.gather(exchange.link.close(), exchange.close())
         pool.shutdown(wait=False, cancel_futures=True)

@@ -70,7 +70,7 @@ async def send(
     sending = Sending(chosen=code, words=words, wait=wait, code_out=code_out)
     try:
         link = await connector.offer(sending)
-        return await transfer(link, cargo, progress, connector.reconnecting(link, give_up_after))
+        return await transfer(link, cargo, progress, connector.ways(link, give_up_after))
     finally:
         await connector.close()
 

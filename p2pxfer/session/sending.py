@@ -30,7 +30,7 @@ from p2pxfer.progress import (
     Restarted,
     Waiting,
 )
-from p2pxfer.session.exchange import Exchange, Reconnect
+from p2pxfer.session.exchange import Exchange, Ways
 from p2pxfer.session.feed import (
     Closed,
     Content,
@@ -326,9 +326,7 @@ def _some(found: Iterator[Found | Skipped], room: int) -> list[Found | Skipped]:
     return list(islice(found, room))
 
 
-async def transfer(
-    link: Link, cargo: Cargo, progress: Progress, reconnect: Reconnect | None
-) -> Summary:
+async def transfer(link: Link, cargo: Cargo, progress: Progress, ways: Ways | None) -> Summary:
     """Send ``cargo`` over ``link``, and over those that replace it; close the last one.
 
     A receiver that was started again is offered all of it again, and takes what it lacks.
@@ -357,7 +355,7 @@ async def transfer(
                 machine,
                 side,
                 progress,
-                reconnect=reconnect,
+                ways=ways,
                 continuity=continuity,
                 unheard=unheard,
             )
@@ -381,6 +379,7 @@ async def transfer(
                 link = exchange.link
                 await side.close()
                 unheard = exchange.unheard
+                await exchange.close()
     finally:
         await link.close()
         pool.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,7 @@ import pytest
 
 from tests import namespaces
 from tests.e2e.hosts import Host
-from tests.e2e.internet import Internet, Router
+from tests.e2e.internet import STUN, UDP_BLOCKED, Internet, Router
 
 SIZE = 24_000_000  # bytes of the file
 PART = 4_000_000  # that cross between two changes
@@ -19,7 +19,7 @@ SPEED = "2M"  # bytes a second, so that it lasts longer than the changes
 
 @pytest.fixture
 def internet(tmp_path: Path) -> Iterator[Internet]:
-    """With a rendezvous, STUN and TURN."""
+    """With STUN and TURN."""
     namespaces.require()
     internet = Internet(tmp_path)
     try:
@@ -69,6 +69,33 @@ def test_a_path_that_changes_thrice(internet):
         assert [event["what"] for event in side.events("reconnecting")].count("peer") >= 2
         assert len(side.events("connected")) >= 3
         assert side.events("done")[0]["moved"] == SIZE
+    assert bob.received(alice.file.name) == content
+
+
+@pytest.mark.parametrize("relay", ["turn", "rendezvous"])
+def test_a_direct_path_that_appears_later(internet, relay):
+    """UDP passes only once the transfer is under way: it goes over to that, and nothing breaks."""
+    if relay == "turn":
+        internet.serve()
+    else:
+        internet.serve("--relay-bytes=1G", f"--stun-url=stun:{STUN}", servers=False)
+    here, there = internet.router("cone", UDP_BLOCKED), internet.router("cone", UDP_BLOCKED)
+    alice, bob = internet.host(here, "alice"), internet.host(there, "bob")
+    alice.file.write_bytes(content := os.urandom(3 * PART))
+    sender = alice.send(alice.file, "--limit", SPEED)
+    receiver = bob.receive(sender.event("code")["code"], "-o", bob.there)
+    receiver.event("progress", lambda event: event["bytes"] >= PART)
+    for router in (here, there):
+        router.translate("cone")
+    assert (sender.end(), receiver.end()) == (0, 0), sender.out + receiver.out
+    for side in (sender, receiver):
+        told = side.events("connected")
+        assert [(event["path"], event["via"]) for event in told] == [
+            ("relay", relay),
+            ("direct", None),
+        ]
+        assert not side.events("stalled") + side.events("reconnecting")
+        assert side.events("done")[0]["moved"] == len(content)
     assert bob.received(alice.file.name) == content
 
 

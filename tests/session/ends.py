@@ -18,6 +18,7 @@ from p2pxfer.pairing.handshake import Handshake
 from p2pxfer.pairing.hello import Hello
 from p2pxfer.pairing.keys import Role, SessionKeys
 from p2pxfer.peer.channel import HIGH_WATER
+from p2pxfer.progress import Connected
 from p2pxfer.session.summary import RECEIPT
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
@@ -137,9 +138,11 @@ def channels() -> tuple[MemoryChannel, MemoryChannel]:
 class MemoryLink:
     """What a session needs of `connect.Link`."""
 
-    def __init__(self, channel: MemoryChannel, keys: SessionKeys) -> None:
+    def __init__(self, channel: MemoryChannel, keys: SessionKeys, *, relayed: bool = False) -> None:
         self.channel = channel
         self.keys = keys
+        self.path = Connected("relay" if relayed else "direct", "", "", None)
+        self.relayed = relayed
         self.is_settled = False
         self.is_closed = False
 

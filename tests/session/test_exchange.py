@@ -11,8 +11,8 @@ import pytest
 from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, RendezvousMisbehaved
 from p2pxfer.files.hashing import TransferRoot
 from p2pxfer.manifest import TransferKind
-from p2pxfer.pairing.keys import Role
-from p2pxfer.progress import Finished, Reconnecting, Stalled
+from p2pxfer.pairing.keys import Role, SessionKeys
+from p2pxfer.progress import Connected, Finished, Reconnecting, Stalled
 from p2pxfer.session import receive as receiving_room
 from p2pxfer.session import send as sending_room
 from p2pxfer.session.summary import Summary
@@ -30,21 +30,23 @@ class Meadow:
 
     def __init__(self) -> None:
         self.closed = False
+        self.relayed = False
         self.met = 0
-        self._waiting: dict[Role, asyncio.Future[MemoryLink]] = {}
+        self._waiting: dict[Role, tuple[SessionKeys, asyncio.Future[MemoryLink]]] = {}
 
-    async def rejoin(self, keys, seconds: float) -> MemoryLink:
+    async def rejoin(self, keys: SessionKeys, seconds: float) -> MemoryLink:
         if self.closed:
             raise PeerGone("nobody came back")
         role = keys.role
-        self._waiting[role] = asyncio.get_running_loop().create_future()
-        own, other = self._waiting[role], self._waiting.get(role.other)
+        own: asyncio.Future[MemoryLink] = asyncio.get_running_loop().create_future()
+        self._waiting[role] = keys, own
+        their, other = self._waiting.get(role.other, (keys, None))
         if other is not None and not other.done():
             one, two = channels()
             self.met += 1
             self._waiting = {}
-            other.set_result(MemoryLink(two, keys))
-            return MemoryLink(one, keys)
+            other.set_result(MemoryLink(two, their, relayed=self.relayed))
+            return MemoryLink(one, keys, relayed=self.relayed)
         try:
             return await asyncio.wait_for(own, seconds)
         except TimeoutError:
@@ -99,6 +101,104 @@ async def test_it_goes_on_over_one_channel_after_another(
         assert (both.out / "top" / path.name).read_bytes() == path.read_bytes()
     assert len(both.sent.all(Finished)) == len(both.received.all(Finished)) == 1
     assert broken
+
+
+class Clearing:
+    """Where both sides find a direct path, a moment after they took a relay."""
+
+    def __init__(self) -> None:
+        self.empty = False
+        self.broken = False
+        self.links: list[MemoryLink] = []
+        self._waiting: dict[Role, tuple[SessionKeys, asyncio.Future[MemoryLink]]] = {}
+
+    async def directly(self, keys: SessionKeys) -> MemoryLink:
+        if self.empty:
+            raise PeerGone("the other side did not come")
+        found: asyncio.Future[MemoryLink] = asyncio.get_running_loop().create_future()
+        self._waiting[keys.role] = keys, found
+        if len(self._waiting) == 2:
+            both, self._waiting = self._waiting, {}
+            for role, channel in zip((Role.B, Role.A), channels(), strict=True):
+                self.links.append(MemoryLink(channel, both[role][0]))
+                both[role][1].set_result(self.links[-1])
+            if self.broken:
+                self.links[-1].channel.reading = self.links[-2].channel.reading = False
+        return await found
+
+
+@pytest.fixture
+def clearing(monkeypatch) -> Clearing:
+    """Where a direct path is to be found."""
+    clearing = Clearing()
+    for room in (receiving_room, sending_room):
+        monkeypatch.setattr(room.Connector, "_directly", clearing.directly)
+    monkeypatch.setattr("p2pxfer.session.detour.FIRST", 0.02)
+    monkeypatch.setattr("p2pxfer.session.detour.STEADY", 0.0)
+    return clearing
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_it_goes_over_to_a_direct_path(transfer, meadow, clearing, tmp_path, seed):
+    """As often as a relay was taken; nothing is said to have broken, and the relay is let go of."""
+    chance = random.Random(seed)
+    meadow.relayed = True
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(96 * MIB))
+    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    former = [*both.links]
+    for link in former:
+        link.relayed = True
+    for times in range(1, 4):
+        await eventually(
+            lambda: min(map(len, (both.sent.all(Connected), both.received.all(Connected)))) == times  # noqa: B023
+        )
+        await eventually(lambda: all(link.is_closed for link in former))  # noqa: B023
+        await asyncio.sleep(chance.uniform(0.0, 0.02))
+        former = clearing.links[-2:]
+        if times < 3:
+            chance.choice(former).channel.close()
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    assert sent.root == received.root
+    assert (both.out).read_bytes() == path.read_bytes()
+    for events in (both.sent, both.received):
+        assert len(events.all(Reconnecting)) == 2
+        assert {event.path for event in events.all(Connected)} == {"direct"}
+
+
+async def test_it_stays_where_it_is_without_a_direct_path(transfer, clearing, tmp_path):
+    """Nobody is told of what was tried."""
+    clearing.empty = True
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(32 * MIB))
+    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    for link in both.links:
+        link.relayed = True
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    for events in (both.sent, both.received):
+        assert not events.all(Connected) + events.all(Reconnecting) + events.all(Stalled)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_direct_path_that_carries_nothing_after_all(transfer, meadow, clearing, tmp_path):
+    """It is lost like any other, and the two meet again."""
+    clearing.broken = True
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(96 * MIB))
+    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    for link in both.links:
+        link.relayed = True
+    sent, received = await both.ends()
+    assert isinstance(sent, Summary)
+    assert isinstance(received, Summary)
+    assert (both.out).read_bytes() == path.read_bytes()
+    assert meadow.met == 1
+    assert [event.path for event in both.sent.all(Connected)] == ["direct"]
+    assert not both.received.all(Connected)
 
 
 async def test_nobody_comes_back(transfer, meadow, tmp_path):
