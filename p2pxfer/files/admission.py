@@ -59,6 +59,8 @@ class Admission:
         older: the file that it replaces, where that may serve as a basis; else None.
         ours: what an earlier run of this transfer put there and nobody has touched; None where
             there is none, or what is there may be replaced in any case.
+        twin: what is there, and stays in any case: it may be just what is sent. Nothing of it may
+            be told before all of that has come; None where nothing suggests so.
     """
 
     entry: Entry
@@ -72,6 +74,7 @@ class Admission:
     held: bool = False
     older: Identity | None = None
     ours: Identity | None = None
+    twin: Identity | None = None
 
     def refuse(self, error: EntryError) -> None:
         """Note why it is not taken."""
@@ -123,7 +126,7 @@ class Gate:
         elif choice is ExistingPolicy.RENAME:
             admission.naming = Naming.RENAME
         else:
-            admission.refuse(EntryError(Failure.EXISTS, "it is already there, and was kept"))
+            admission.refuse(kept())
 
     def _judge(self, admission: Admission) -> None:
         entry = admission.entry
@@ -174,10 +177,28 @@ class Gate:
         admission.exists = True
         if self._existing is ExistingPolicy.UPDATE:
             admission.older = _basis(admission.entry, found)
-        if self._existing is ExistingPolicy.ASK:
+        if self._existing in (ExistingPolicy.ASK, ExistingPolicy.FAIL) and self._resembles(
+            admission, found
+        ):
+            admission.twin = Identity.of(found)
+        elif self._existing is ExistingPolicy.ASK:
             admission.question = True
         else:
             self.decide(admission, self._existing)
+
+    def _resembles(self, admission: Admission, found: os.stat_result) -> bool:
+        """Whether what is there looks like what an earlier run of the same would have left there.
+
+        The mtime does, to the nanosecond: whoever tells the right one has set it, or had the file.
+        """
+        entry = admission.entry
+        if found.st_mtime_ns != entry.mtime_ns:
+            return False
+        if entry.kind is EntryKind.SYMLINK and stat.S_ISLNK(found.st_mode):
+            path, at = self._handles.locate(admission.folder, admission.name)
+            return os.readlink(path, dir_fd=at) == entry.target
+        alike = found.st_size == entry.size and (found.st_mode ^ entry.mode) & 0o777 == 0
+        return entry.kind is EntryKind.FILE and stat.S_ISREG(found.st_mode) and alike
 
     def _placed(self, path: bytes) -> list[Placed]:
         return [] if self.journal is None else self.journal.placed_earlier(path)
@@ -247,6 +268,11 @@ class Gate:
         with contextlib.suppress(OSError):
             mode = os.stat(path if at is None else at).st_mode
             os.chmod(path if at is None else at, stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def kept() -> EntryError:
+    """What is there was not given up."""
+    return EntryError(Failure.EXISTS, "it is already there, and was kept")
 
 
 def _basis(entry: Entry, found: os.stat_result) -> Identity | None:

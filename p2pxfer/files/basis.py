@@ -85,6 +85,13 @@ class Basis:
                 return
             yield block_digest(data)
 
+    def holds(self, offset: int, data: bytes | memoryview) -> bool:
+        """Whether just these bytes are at ``offset``."""
+        try:
+            return SourceFile(self._fd, os.fstat(self._fd)).read_at(offset, len(data)) == data
+        except EntryError:
+            return False
+
     def copy_to(self, partial: PartialFile, offset: int, length: int) -> None:
         """Put ``length`` bytes at ``offset`` into the same place of ``partial``.
 

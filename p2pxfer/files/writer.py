@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from p2pxfer.errors import LocalFileError
-from p2pxfer.files.admission import Admission, ExistingPolicy, Gate
+from p2pxfer.files.admission import Admission, ExistingPolicy, Gate, kept
 from p2pxfer.files.basis import Basis, open_older
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolders
@@ -29,8 +29,9 @@ from p2pxfer.files.open_files import OpenFiles
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.paths import NameRules
 from p2pxfer.files.placing import Batch, Nameless, Placing, SmallFile
+from p2pxfer.files.records import Identity
 from p2pxfer.files.space import Space, free_space
-from p2pxfer.manifest import Entry
+from p2pxfer.manifest import Entry, Failure
 
 __all__ = ["Batch", "OutputTree", "SmallFile"]
 
@@ -117,6 +118,9 @@ class OutputTree:
             EntryError: it can't be made.
         """
         entry = admission.entry
+        if admission.twin is not None:
+            self.leave(admission, same=True)
+            return
         outcome = self._placing.link(admission, entry.target, entry.mtime_ns)
         self._settle(admission)
         if outcome is not None:
@@ -182,7 +186,9 @@ class OutputTree:
 
     def may_hold(self, admission: Admission) -> bool:
         """Whether `adopt` or `older` may have something for an admitted file."""
-        return admission.older is not None or self._open_files.may_adopt(admission)
+        return admission.twin is None and (
+            admission.older is not None or self._open_files.may_adopt(admission)
+        )
 
     def spared(self, admission: Admission) -> int:
         """Content bytes of an admitted file that may be here already, and then need no room."""
@@ -211,6 +217,33 @@ class OutputTree:
             return None
         fd = open_older(self._handles, admission.folder, admission.name, admission.older)
         return None if fd is None else Basis(fd)
+
+    def twin(self, admission: Admission) -> Basis | None:
+        """What is there, and may be what is sent; None once it is not what was admitted."""
+        if admission.twin is None:
+            return None
+        fd = open_older(self._handles, admission.folder, admission.name, admission.twin)
+        return None if fd is None else Basis(fd)
+
+    def leave(self, admission: Admission, *, same: bool) -> None:
+        """All of what was sent has come, and was compared with `twin`, which stays as it is.
+
+        Args:
+            admission: the entry, which is settled.
+            same: every byte was there, and nothing beyond.
+
+        Raises:
+            EntryError: it is something else, or was changed meanwhile.
+        """
+        self._settle(admission)
+        if not same:
+            raise kept()
+        with contextlib.suppress(OSError):
+            path, at = self._handles.locate(admission.folder, admission.name)
+            found = os.stat(path, dir_fd=at, follow_symlinks=False)
+            if Identity.of(found) == admission.twin:
+                return
+        raise EntryError(Failure.EXISTS, "it was changed here meanwhile, and was kept")
 
     def keep(self, admission: Admission, size: int, mode: int, mtime_ns: int) -> bool:
         """All of `older` was found right: let it stay, with these attributes.

@@ -52,7 +52,8 @@ async def receive(
         output: a directory, which is made if it is missing, by default the current one; or, for a
             single file or a stream, a path that is no directory, or something to write its bytes
             to; ``-`` is standard output. A text with a slash at its end is a directory in any case.
-        existing: ``ask``, ``overwrite``, ``rename``, ``skip`` or ``fail``.
+        existing: ``ask``, ``overwrite``, ``update``, ``rename``, ``skip`` or ``fail``. With the
+            first and the last a file that is just what is sent counts as done, unasked.
         max_size: content bytes that are taken in all.
         unsafe_symlinks: keep symlinks that are absolute or leave the tree.
         portable_names: refuse names that other systems can't hold.

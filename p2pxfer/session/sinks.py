@@ -7,7 +7,7 @@ event loop, no machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
@@ -125,10 +125,40 @@ def _in_parts(deed: Deed) -> Sequence[Deed]:
     return deed.parts() if isinstance(deed, ArrivedWhole) else (deed,)
 
 
+class Twin:
+    """A file that is there and stays, compared with what comes in its name.
+
+    However it turns out, all of it is read, and takes as long: the sender is to learn no more
+    than the end of it.
+    """
+
+    __slots__ = ("_basis", "_same")
+
+    def __init__(self, basis: Basis | None) -> None:
+        self._basis = basis
+        self._same = basis is not None
+
+    def compare(self, offset: int, parts: Iterable[Payload]) -> None:
+        """Compare a block with what is at ``offset``."""
+        for part in parts:
+            held = self._basis is not None and self._basis.holds(offset, part)
+            self._same = self._same and held
+            offset += len(part)
+
+    def equals(self, size: int) -> bool:
+        """Whether all blocks were there, and nothing beyond these ``size`` bytes."""
+        return self._same and self._basis is not None and self._basis.size == size
+
+    def close(self) -> None:
+        """Let go of it; idempotent."""
+        if self._basis is not None:
+            self._basis.close()
+
+
 class IncomingFile:
     """One file between its begin and its end."""
 
-    __slots__ = ("basis", "begin", "failed", "kept", "partial", "parts", "root")
+    __slots__ = ("basis", "begin", "failed", "kept", "partial", "parts", "root", "twin")
 
     def __init__(self, begin: BeginFile) -> None:
         self.begin = begin
@@ -136,13 +166,15 @@ class IncomingFile:
         self.partial: PartialFile | None = None
         self.parts: list[Payload] = []
         self.basis: Basis | None = None
+        self.twin: Twin | None = None  # then nothing is written
         self.kept: list[tuple[int, int]] = []  # of the basis, while there is no temporary
         self.failed = False
 
     def close(self) -> None:
         """Let go of the older copy."""
-        if self.basis is not None:
-            self.basis.close()
+        for older in (self.basis, self.twin):
+            if older is not None:
+                older.close()
 
     def check(self, end: EndFile) -> None:
         """Compare the file's root with what the sender says.

@@ -28,6 +28,7 @@ from p2pxfer.session.sinks import (
     IncomingFile,
     Payload,
     Result,
+    Twin,
     Written,
     checked,
 )
@@ -99,8 +100,9 @@ class TreeSink:
                 self._asking.append(number)
             if entry.kind is EntryKind.FILE and self._tree.may_hold(admission):
                 self._likely.append(number)
-                self._spared[number] = spared = max(self._tree.spared(admission), 0)
-                self._spared_size += spared
+                self._spare(number, self._tree.spared(admission))
+            elif admission.twin is not None:
+                self._spare(number, entry.size)
         to_come = self._listed_size - self._begun_size - self._spared_size
         self.require(max(to_come, 0), max(len(self._admissions) - len(self._spared), 0))
         return refused
@@ -193,6 +195,11 @@ class TreeSink:
             self._file.close()
         self._tree.close(keep=keep and self._journal is not None)
 
+    def _spare(self, number: int, size: int) -> None:
+        """So much of one that is to come needs no room."""
+        self._spared[number] = spared = max(size, 0)
+        self._spared_size += spared
+
     def _needs_room(self, number: int) -> None:
         """It is no longer to come: from here on the disk tells what room it needs."""
         self._spared_size -= self._spared.pop(number, 0)
@@ -204,7 +211,8 @@ class TreeSink:
         """Take a small file at once, where nothing of it is here and no limit is near."""
         number, _, size, mode, mtime_ns, digest, root = whole.file
         admission = self._admissions[number]
-        plain = size <= MIN_BLOCK and admission.older is None and number not in self._adopted
+        fresh = admission.older is None and admission.twin is None and number not in self._adopted
+        plain = size <= MIN_BLOCK and fresh
         if not plain or self._max_size is not None:
             begin, arrived, end = whole.parts()
             self._begin(begin, results)
@@ -229,6 +237,9 @@ class TreeSink:
             self._fail(file, Failure.TOO_LARGE, "it is over --max-size", results)
             return
         admission = self._admissions[begin.number]
+        if admission.twin is not None:
+            file.twin = Twin(self._tree.twin(admission))
+            return
         adopted = self._adopted.pop(begin.number, None)
         if adopted is not None:  # what was offered is in there, and in no other copy
             adopted.size = begin.size  # which may have changed since it was listed
@@ -260,6 +271,10 @@ class TreeSink:
         if file.failed or not self._takes(file, block, results):
             return
         file.root.update(block.digest)
+        if file.twin is not None:
+            file.twin.compare(block.offset, [bytes(block.length)] if block.zero else parts)
+            results.append(Written(block))
+            return
         if file.partial is None and self._held_back(file, block, parts, results):
             return
         if file.partial is None and not self._open(file, results):
@@ -325,6 +340,9 @@ class TreeSink:
             raise
         begin = file.begin
         admission = self._admissions[end.number]
+        if file.twin is not None:
+            self._compared(file, file.twin, end.size, results)
+            return
         if file.kept and not file.parts:  # all of it is in place already
             if self._tree.keep(admission, begin.size, begin.mode, begin.mtime_ns):
                 del self._admissions[end.number]
@@ -343,6 +361,20 @@ class TreeSink:
         small = SmallFile(admission, bytes(content), begin.mode, begin.mtime_ns)
         self._small.append((end.number, small))
         self._small_bytes += len(small.data)
+
+    def _compared(self, file: IncomingFile, twin: Twin, size: int, results: list[Result]) -> None:
+        """Settle a file of which something like it is there, and stays."""
+        begin, failure, reason = file.begin, None, ""
+        same = twin.equals(size)
+        file.close()
+        admission = self._admissions.pop(begin.number)
+        entry = admission.entry
+        unchanged = begin.mtime_ns == entry.mtime_ns and (begin.mode ^ entry.mode) & 0o777 == 0
+        try:
+            self._tree.leave(admission, same=same and unchanged)  # since it was listed
+        except EntryError as error:
+            failure, reason = error.failure, error.message
+        results.append(Ended(begin.number, failure, reason))
 
     def _make(self, make: MakeEntry, results: list[Result]) -> None:
         failure, reason = None, ""

@@ -232,6 +232,48 @@ def test_a_journal_that_is_no_good(machine, data, harm):
     assert (machine.there / data.name).read_bytes() == data.read_bytes()
 
 
+@pytest.mark.parametrize("harm", ["deleted", "garbage"])
+def test_a_folder_whose_journal_is_lost(machine, harm):
+    """What is in place counts as done once it was compared; what only has its name is kept."""
+    folder = machine.path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(20):
+        (folder / "sub" / f"{number:02}").write_bytes(os.urandom(100_000))
+    (folder / "sub" / "link").symlink_to("00")
+    (folder / "zz").write_bytes(os.urandom(SIZE // 2))
+    sender = machine.send(folder, "--limit", SLOWLY)
+    receiver = machine.receive(sender.event("code")["code"], "-o", "there")
+    receiver.event("progress", lambda event: event["bytes"] >= PART)
+    receiver.kill()
+    sender.interrupt()
+    sender.end()
+    placed = {path.name for path in (machine.there / "folder" / "sub").iterdir()}
+    assert {"00", "19", "link"} <= placed
+    (journal,) = Path(machine.env["HOME"]).rglob("*.journal")
+    if harm == "deleted":
+        journal.unlink()
+    else:
+        journal.write_bytes(os.urandom(journal.stat().st_size))
+    mine = machine.there / "folder" / "sub" / "07"
+    kept = mine.stat()
+    mine.write_bytes(changed := os.urandom(100_000))
+    os.utime(mine, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    sender, receiver = machine.transfer([folder], "-o", "there")
+    assert (sender.end(), receiver.end()) == (9, 9), receiver.out
+    for side in (sender, receiver):
+        assert [event["path"] for event in side.events("skipped")] == ["folder/sub/07"]
+    assert mine.read_bytes() == changed
+    mine.unlink()
+    sender, receiver = machine.transfer([folder], "-o", "there")
+    assert (sender.end(), receiver.end()) == (0, 0), receiver.out
+    arrived = machine.there / "folder"
+    for path in folder.rglob("*"):
+        there = arrived / path.relative_to(folder)
+        assert there.is_symlink() == path.is_symlink()
+        if path.is_file():
+            assert there.read_bytes() == path.read_bytes()
+
+
 def test_nobody_reads_and_nobody_writes(machine):
     """A pipe at either end stands still: both sides say which, and go on when it does."""
     sender = machine.send("-", stdin=subprocess.PIPE)

@@ -7,6 +7,7 @@ said that existing files, or any partial ones, may be built on.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from p2pxfer.errors import PartlyDone, PeerGone, PeerMisbehaved, StreamLost
 from p2pxfer.files.hashing import block_digest
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure
 from p2pxfer.pairing.keys import Role, SessionKeys, resume_id, resume_proof
+from p2pxfer.progress import Advanced
 from p2pxfer.session.resume import PROOF
 from p2pxfer.session.summary import Summary
 from p2pxfer.transfer import messages as m
@@ -308,6 +310,50 @@ async def test_it_lists_existing_files(as_sender, there, existing):
     await attack.ends(PeerGone)
 
 
+@pytest.mark.parametrize("existing", ["fail", "ask"])
+@pytest.mark.parametrize("wrong", [0, len(SECRET) - 1, None], ids=["first", "last", "none"])
+async def test_it_guesses_a_file_whose_attributes_it_knows(as_sender, there, wrong, existing):
+    """All of the guess has to travel; then it hears whether that was right, not what was wrong."""
+    there.chmod(0o644)
+    os.utime(there, ns=(MTIME, MTIME))
+    guess = bytearray(SECRET)
+    if wrong is not None:
+        guess[wrong] ^= 1
+    attack = as_sender(resume="auto", existing=existing)
+    entry = file(there.name.encode(), len(SECRET))
+    assert skipped(await offer(attack, entry)) == {}
+    *content, end = whole(0, bytes(guess))
+    await attack.peer.say(*content)
+    await eventually(lambda: attack.events.all(Advanced))
+    await asyncio.sleep(0.05)
+    assert haves(attack) == {}
+    assert not attack.peer.all(m.Failed)
+    await attack.peer.say(end)
+    failure = None if wrong is None else Failure.EXISTS
+    await conclude(attack, (entry, bytes(guess) if failure is None else None, failure))
+    if failure is None:
+        assert isinstance(await attack.result(), Summary)
+    else:
+        await attack.ends(PartlyDone)
+    assert not attack.answers.asked
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"size": len(SECRET) - 1}, {"mtime_ns": MTIME + 1}, {"mode": 0o600}],
+    ids=["size", "time", "mode"],
+)
+async def test_it_guesses_the_attributes_wrong(as_sender, there, other):
+    """Then the file is in the way, whatever is in it."""
+    there.chmod(0o644)
+    os.utime(there, ns=(MTIME, MTIME))
+    attack = as_sender(resume="auto")
+    entry = file(there.name.encode(), len(SECRET))._replace(**other)
+    assert skipped(await offer(attack, entry)) == {0: Failure.EXISTS}
+    await conclude(attack, (entry, None, Failure.EXISTS))
+    await attack.ends(PartlyDone)
+
+
 async def test_it_is_told_of_files_that_it_names_and_no_others(as_sender, there):
     """Under update: of the file that it lists, and not of those beside it."""
     (there.parent / "beside").write_bytes(SECRET)
@@ -335,7 +381,10 @@ async def test_it_lists_what_an_unfinished_transfer_has_placed(as_sender, earlie
     cut = await earlier(b"a")
     attack = as_sender(resume="auto")
     shown = proof(cut.keys, attack.peer.keys) if proven else None
-    want = await offer(attack, file(b"a.done", MIN_BLOCK), proof=shown)
+    entry = file(b"a.done", MIN_BLOCK)
+    if not proven:
+        entry = entry._replace(mtime_ns=MTIME + 1)
+    want = await offer(attack, entry, proof=shown)
     assert skipped(want) == ({} if proven else {0: Failure.EXISTS})
     assert haves(attack) == ({0: (block_digest(SECRET[:MIN_BLOCK]),)} if proven else {})
     attack.peer.channel.close()

@@ -10,6 +10,7 @@ from p2pxfer.errors import IntegrityError, NoSpace
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
 from p2pxfer.files.journal import Journals
+from p2pxfer.files.records import Identity
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
 from p2pxfer.session.sinks import Arrived, ArrivedWhole, Deed, Ended
@@ -176,6 +177,61 @@ def test_folders_and_links_are_made(sink_of, tmp_path):
     results = sink.apply([MakeEntry(0, entries[0]), MakeEntry(1, entries[1])], idle=True)
     assert endings(results) == {0: None, 1: None}
     assert os.readlink(tmp_path / "out" / "d" / "l") == "x"
+
+
+def test_what_is_there_already_stays_as_it_is(sink_of, tmp_path):
+    """A file, one of zeros, an empty one and a link, all just as they come: nothing is written."""
+    contents = {b"a": os.urandom(MIN_BLOCK + 9), b"z": bytes(MIN_BLOCK), b"e": b"", b"s": b"small"}
+    out = tmp_path / "out"
+    entries = [file(name, len(data)) for name, data in contents.items()]
+    work: list[Deed] = [MakeEntry(4, link(b"l", b"x"))]
+    for number, (entry, data) in enumerate(zip(entries, contents.values(), strict=True)):
+        some = deeds(number, entry, data)
+        if entry.path == b"z":
+            some[1] = Arrived(WriteBlock(1, 0, 0, MIN_BLOCK, zero_digest(MIN_BLOCK), zero=True), [])
+        elif entry.path == b"s":
+            digest, root = block_digest(data), file_root(data)
+            whole = TakeFile(number, entry, len(data), 0o644, MTIME, digest, root)
+            some = [ArrivedWhole(whole, [data])]
+        work += some
+
+    def found() -> dict[str, Identity]:
+        return {name: Identity.of((out / name).lstat()) for name in os.listdir(out)}
+
+    first = sink_of()
+    first.admit(0, [*entries, link(b"l", b"x")])
+    first.apply(work, idle=True)
+    before = found()
+    assert len(before) == 5
+    sink = sink_of()
+    assert not sink.admit(0, [*entries, link(b"l", b"x")])
+    assert sink.likely() == []  # of no block of them is told
+    assert endings(sink.apply(work, idle=True)) == dict.fromkeys(range(5))
+    assert found() == before
+
+
+@pytest.mark.parametrize("change", ["content", "attributes", "meanwhile", "gone"])
+def test_what_only_looked_the_same_is_kept(sink_of, tmp_path, change):
+    """Other bytes, a sender's file that is another by now, or one that somebody touched here."""
+    data, entry = os.urandom(2 * MIN_BLOCK), file(b"a", 2 * MIN_BLOCK)
+    sink, path = sink_of(), tmp_path / "out" / "a"
+    path.write_bytes(data[:-1] + b"?" if change == "content" else data)
+    path.chmod(0o644)
+    os.utime(path, ns=(MTIME, MTIME))
+    assert not sink.admit(0, [entry])
+    begin, *work = deeds(0, entry, data)
+    assert isinstance(begin, BeginFile)
+    if change == "attributes":
+        begin = begin._replace(mtime_ns=MTIME + 1)
+    sink.apply([begin], idle=True)
+    if change == "meanwhile":
+        path.write_bytes(b"mine")
+    elif change == "gone":
+        path.unlink()
+    kept = path.read_bytes() if path.exists() else None
+    assert endings(sink.apply(work, idle=True)) == {0: Failure.EXISTS}
+    assert (path.read_bytes() if path.exists() else None) == kept
+    assert len(os.listdir(tmp_path / "out")) == (kept is not None)
 
 
 def test_a_link_whose_place_was_taken_meanwhile_fails_alone(sink_of, tmp_path):
