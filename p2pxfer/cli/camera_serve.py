@@ -117,8 +117,9 @@ def serve(
     """Share a camera, a clip or a test pattern, or several; shows a code for whoever is to see it.
 
     A device is opened when somebody with the code asks for it, and free once they leave. Then
-    there is a fresh code for the next, until Ctrl-C. While somebody watches, v mutes the camera
-    and m the microphone, or no longer; SIGUSR1 mutes both at any time, and SIGUSR2 neither.
+    there is a fresh code for the next, until Ctrl-C; a rendezvous that goes away is waited for.
+    While somebody watches, v mutes the camera and m the microphone, or no longer; SIGUSR1 mutes
+    both at any time, and SIGUSR2 neither.
     """
     from p2pxfer.cli.render import Scene
     from p2pxfer.cli.run import run

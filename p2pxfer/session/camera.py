@@ -5,6 +5,9 @@ The device is opened when somebody who has the code asks for it, and free as soo
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,9 +18,10 @@ from p2pxfer.errors import (
     DeviceBusy,
     PeerGone,
     PeerMisbehaved,
+    RendezvousError,
 )
 from p2pxfer.media.wanted import Wanted, check
-from p2pxfer.progress import Note, NullProgress, Progress
+from p2pxfer.progress import Note, NullProgress, Progress, Reconnecting
 from p2pxfer.session.connect import Connector
 from p2pxfer.session.interaction import Interaction, Unattended
 from p2pxfer.session.muting import Muting
@@ -26,6 +30,8 @@ from p2pxfer.session.stage import Codec, Stage
 
 # What ends one visit, and not the sharing.
 VISIT: Final = (PeerGone, PeerMisbehaved, ConnectionFailed, DeviceBusy)
+FIRST_PAUSE: Final = 1.0  # seconds until a rendezvous that is away is tried again; doubled, up to
+LONGEST_PAUSE: Final = 60.0
 
 
 async def serve(
@@ -44,6 +50,8 @@ async def serve(
     interaction: Interaction | None = None,
 ) -> None:
     """Show what is wanted to whoever has the code, one after another, until cancelled.
+
+    A rendezvous that was there and goes away is waited for, as long as it takes, unless ``once``.
 
     Args:
         wanted: what to show, all at once; with sound it is that of the first.
@@ -69,6 +77,7 @@ async def serve(
     muting = muting or Muting()
     names = await _try_out(wanted)
     sending = Sending(chosen=code, words=words, wait=wait, code_out=code_out)
+    away = _Away(progress)
     while True:
         stage = Stage(wanted, names, codec, muting)
         connector = Connector(
@@ -88,10 +97,43 @@ async def serve(
             if once:
                 raise
             progress.emit(Note(f"a visit came to nothing: {error.message}"))
+        except RendezvousError as error:
+            if once or not (away.known or connector.met):
+                raise
+            await away.wait(error)
         finally:
+            away.known |= connector.met
             await connector.close()
         if once:
             return
+
+
+class _Away:
+    """Waits for a rendezvous that went away.
+
+    Attributes:
+        known: it was there once: what it was called is no mistake.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.known = False
+        self._progress = progress
+        self._attempts = 0
+        self._last = 0.0
+
+    async def wait(self, error: RendezvousError) -> None:
+        """Until it is worth another try; the longer, the longer it has been away."""
+        now = time.monotonic()
+        if now - self._last > 2 * LONGEST_PAUSE:
+            self._attempts = 0
+        self._attempts += 1
+        if self._attempts == 1:
+            self._progress.emit(Note(f"{error.message}: waiting until it is back, or for Ctrl-C"))
+        self._progress.emit(Reconnecting("rendezvous", self._attempts))
+        pause = min(FIRST_PAUSE * 2 ** (self._attempts - 1), LONGEST_PAUSE)
+        # Spread, so that a server that comes back does not meet all its clients at once.
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+        self._last = time.monotonic()
 
 
 async def _try_out(wanted: Sequence[Wanted]) -> list[str]:

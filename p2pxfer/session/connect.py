@@ -78,6 +78,9 @@ class Connector:
     Whatever both roles need of rendezvous, pairing and peer connection is in here; `offer` is the
     sender's way in, `join` the receiver's. ``tracks`` makes the media beside the channel, when the
     other side is there.
+
+    Attributes:
+        met: the rendezvous was there, and gave `offer` a room.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Connector:
         wanted = frozenset(name for name, is_wanted in capabilities.items() if is_wanted)
         hello = Hello(capabilities=wanted, agent=f"p2pxfer/{__version__}")
         self._pairing = Pairing(hello, progress, interaction)
+        self.met = False
         self._crowded = False
         self._warmth: asyncio.Task[None] | None = None
         self._asked: asyncio.Task[_Offer] | None = None
@@ -125,6 +129,7 @@ class Connector:
             client = await self._enter(held)
             for left in range(FRESH_CODES, -1, -1):
                 room = await client.allocate(sending.wait)
+                self.met = True
                 assert room.nameplate is not None
                 if early is not None and early.nameplate == room.nameplate:
                     code, early = early, None
@@ -378,6 +383,7 @@ class Connector:
                 left = deadline - time.monotonic()
                 try:
                     room = await client.open(name, left)
+                    self.met = True
                     keys = await self._pairing.pair(room, role, chosen.password(), left)
                 except (PeerGone, RoomRefused) as error:  # a run that died may still have its place
                     if isinstance(error, CodeExpired) or deadline - time.monotonic() < SEAT_RETRY:

@@ -10,13 +10,21 @@ from fractions import Fraction
 import av
 import pytest
 
-from p2pxfer.errors import PeerGone, PeerMisbehaved, UsageError
+from p2pxfer.errors import PeerGone, PeerMisbehaved, RendezvousUnreachable, UsageError
 from p2pxfer.media.feeding import FedTrack
 from p2pxfer.media.messages import Ended, Failed, Here, Showing, Shown, Watch, decode, encode
 from p2pxfer.media.source import opened
 from p2pxfer.media.wanted import Wanted
-from p2pxfer.progress import Muted, NullProgress, WatchEnded, Watching
-from p2pxfer.session import conversation, stage, watching
+from p2pxfer.progress import (
+    CodeReady,
+    Muted,
+    NullProgress,
+    Reconnecting,
+    WatchEnded,
+    Watching,
+)
+from p2pxfer.rendezvous.server import app
+from p2pxfer.session import camera, conversation, stage, watching
 from p2pxfer.session import record as recording
 from p2pxfer.session.muting import Muting
 from p2pxfer.session.network import Network
@@ -297,6 +305,34 @@ def test_stills_without_a_name_are_refused(output):
     """Also if several are asked for."""
     with pytest.raises(UsageError):
         numbered(output, 2)
+
+
+async def test_a_rendezvous_that_goes_away_is_waited_for(monkeypatch):
+    """It says so, and has a fresh code once it is back; one that never was there is an error."""
+    monkeypatch.setattr(camera, "FIRST_PAUSE", 0.05)
+    rendezvous = await app.start("127.0.0.1", 0)
+    network, told = Network(rendezvous=f"http://127.0.0.1:{rendezvous.port}"), Told()
+
+    def all_of(kind):
+        return [event for event in told.events if isinstance(event, kind)]
+
+    serving = asyncio.create_task(
+        camera.serve([Wanted(clip="test:")], network=network, wait=0.5, progress=told)
+    )
+    try:
+        await eventually(lambda: all_of(CodeReady))
+        await rendezvous.close()
+        await eventually(lambda: [event.attempt for event in all_of(Reconnecting)][-1:] == [3])
+        assert {event.what for event in all_of(Reconnecting)} == {"rendezvous"}
+        codes = len(all_of(CodeReady))
+        rendezvous = await app.start("127.0.0.1", rendezvous.port)
+        await eventually(lambda: len(all_of(CodeReady)) > codes)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        await rendezvous.close()
+    with pytest.raises(RendezvousUnreachable):
+        await camera.serve([Wanted(clip="test:")], network=network)
 
 
 async def _watch(watcher):
