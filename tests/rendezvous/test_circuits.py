@@ -22,7 +22,7 @@ from p2pxfer.rendezvous.messages import (
     Reason,
     encode,
 )
-from p2pxfer.rendezvous.server.circuits import ALONE, End, Switchboard
+from p2pxfer.rendezvous.server.circuits import ALONE, IDLE, End, Switchboard
 from p2pxfer.rendezvous.server.limits import DAY, Carriage, Limits, Pace, Volume
 from p2pxfer.rendezvous.server.rooms import Refused
 
@@ -223,6 +223,30 @@ def test_what_was_sent_before_a_side_left_still_arrives():
     board.forward(two, b"nobody", 0)
     board.took(two, 4 + FRAME_OVERHEAD)
     board.leave(two)
+    assert board._tally.total == 0
+
+
+def test_a_circuit_over_which_nothing_goes_ends_for_both():
+    """Not while frames come, or wait for their turn; those of one side alone are enough."""
+    board, one, two = joined(replace(PLENTY, rate=10))
+    board.forward(two, bytes(936), IDLE - 1)
+    assert board.next_message(one, IDLE - 1) == Frame(bytes(936))
+    board.forward(two, b"x", IDLE)
+    assert board.next_message(one, IDLE) is None
+    assert board.deadline(two) is None
+    turn = board.deadline(one)
+    assert turn is not None
+    assert turn > 2 * IDLE - 1
+    for end in (one, two):
+        assert board.next_message(end, turn - 1) is None
+    assert board.next_message(one, turn) == Frame(b"x")
+    assert board.deadline(one) == board.deadline(two) == turn + IDLE
+    for end in (one, two):
+        assert board.next_message(end, turn + IDLE - 1) is None
+    assert board.next_message(two, turn + IDLE) == Ended(Reason.GONE)
+    assert board.next_message(one, turn + IDLE) == Ended(Reason.GONE)
+    for end in (one, two):
+        board.leave(end)
     assert board._tally.total == 0
 
 

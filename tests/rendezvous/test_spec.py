@@ -134,6 +134,7 @@ def test_the_numbers_are_those_of_the_code(text):
         f"at most {wire.CIRCUIT_WINDOW:,} bytes of frames",
         f"its bytes and {wire.FRAME_OVERHEAD} more",
         f"waits {circuits.ALONE:g} seconds for the other",
+        f"goes for {circuits.IDLE:g} seconds",
         f"within {carrier.STUCK:g} seconds",
     ):
         assert said in text

@@ -25,6 +25,7 @@ from p2pxfer.rendezvous.server.limits import Carriage, Limits, Pace, Tally, Volu
 from p2pxfer.rendezvous.server.rooms import Refused
 
 ALONE: Final = 30.0  # seconds that one side waits for the other
+IDLE: Final = 60.0  # seconds in which nothing is carried; whoever is there says so every second
 
 CircuitMessage = Connected | Frame | Credit | Ended
 
@@ -37,6 +38,7 @@ class End:
         name: what both sides say.
         address: whose it is, as it counts.
         since: when it came.
+        moved: when the last frame of either direction came or was handed on, or the two met.
         changed: called when `Switchboard.next_message` may have something new for it.
         other: the far end, while it is there.
         greeted: it was told that the far end has come.
@@ -53,6 +55,7 @@ class End:
     since: float
     changed: Callable[[], None]
     other: End | None = field(default=None, repr=False)
+    moved: float = 0.0
     greeted: bool = False
     waiting: deque[bytes] = field(default_factory=deque, repr=False)
     turn: float | None = None
@@ -97,6 +100,7 @@ class Switchboard:
             self._alone[name] = end
         else:
             end.other, other.other = other, end
+            _move(end, now)
             other.changed()
         return end
 
@@ -130,6 +134,7 @@ class Switchboard:
             seconds = max(self._volume.wait(each, now) for each in addresses)
             self._finish(other, Ended(Reason.SPENT, seconds))
             raise Refused(Reason.SPENT, seconds)
+        _move(end, now)
         other.owed += charged
         other.waiting.append(body)
         other.changed()
@@ -162,18 +167,25 @@ class Switchboard:
             if now < end.turn:
                 return None
             end.turn = None
+            _move(end, now)
             body = end.waiting.popleft()
             end.handed += len(body) + FRAME_OVERHEAD
             return Frame(body)
-        if end.ended is None and not end.greeted and now >= end.since + ALONE:
-            self._finish(end, Ended(Reason.GONE))
+        if end.other is None:
+            if not end.greeted and now >= end.since + ALONE:
+                self._finish(end, Ended(Reason.GONE))
+        elif not end.other.waiting and now >= end.moved + IDLE:
+            for each in (end, end.other):
+                self._finish(each, Ended(Reason.GONE))
         return end.ended
 
     def deadline(self, end: End) -> float | None:
         """When `next_message` has something to say even if nothing happens."""
         if end.waiting:
             return end.turn
-        return None if end.greeted else end.since + ALONE
+        if end.other is None:
+            return None if end.greeted else end.since + ALONE
+        return None if end.other.waiting else end.moved + IDLE  # else that one's own comes first
 
     def _finish(self, end: End, ended: Ended) -> None:
         if self._alone.get(end.name) is end:
@@ -181,3 +193,10 @@ class Switchboard:
         if end.ended is None:
             end.ended = ended
             end.changed()
+
+
+def _move(end: End, now: float) -> None:
+    """Something was carried between the two."""
+    end.moved = now
+    if end.other is not None:
+        end.other.moved = now
