@@ -15,6 +15,7 @@ import pytest
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved
 from p2pxfer.peer import ice
 from p2pxfer.peer.connection import PeerConnection
+from p2pxfer.peer.signals import MAX_BODY
 from tests.peer.conftest import PATIENCE
 
 LAYERS = pytest.mark.usefixtures("layer")
@@ -181,7 +182,7 @@ async def test_another_certificate_is_not_accepted(joined, victim):
     "change",
     [
         lambda body: body[1:],
-        lambda body: body + b" " * 40_000,
+        lambda body: body + b" " * MAX_BODY,
         lambda body: body.replace(b"webrtc-datachannel", b"5000"),
         lambda body: body.replace(b"m=application", b"m=video 9 RTP 0\\r\\nm=application"),
         lambda body: body.replace(b'"answer"', b'"offer"'),
