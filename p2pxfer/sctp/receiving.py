@@ -90,7 +90,7 @@ class Receiving:
         try:
             at = 0
             while at < len(packets):
-                at = self._fast(packets, at)
+                at = self._ahead(packets, self._fast(packets, at))
                 if at < len(packets):
                     self._packet(packets[at], now)
                     at += 1
@@ -156,6 +156,30 @@ class Receiving:
             raise Violation("a message is longer than was announced")
         if sack >= 0 and not sending.report(sack, rwnd):
             raise Violation("a SACK acknowledges what was never sent")
+        return at
+
+    def _ahead(self, packets: Sequence[bytes], start: int) -> int:
+        """Take single DATA chunks while something before them is missing; returns where that ends.
+
+        After a loss that is a round trip's worth of packets.
+        """
+        inbound = self._association.inbound
+        if start == len(packets) or inbound is None or inbound.whole:
+            return start
+        number, zero, valid = self._wire.number, self._config.zero_checksum, self._wire.valid
+        at = start
+        for packet in packets[start:] if start else packets:
+            if inbound.whole or not self._association.receives or len(packet) < OVERHEAD:
+                break
+            head, check, kind, tsn, place = _unpack(packet)
+            alone = DATA_HEADER < kind & 0xFFFF == len(packet) - HEADER and not len(packet) & PADDED
+            if head != number or kind > ANY_DATA or not alone:
+                break
+            if not ((zero and not check) or valid(packet, check)):
+                break
+            inbound.data(kind >> 16, tsn, place, packet[OVERHEAD:])
+            self._counted()
+            at += 1
         return at
 
     def _advance(self, count: int) -> None:

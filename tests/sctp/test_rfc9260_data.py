@@ -192,6 +192,37 @@ def test_6_2_a_packet_after_a_gap_is_answered_at_once_with_the_gap(far):
     assert (answer.cumulative_tsn, answer.gaps) == (tsn(5), ())
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_6_8_packets_after_a_gap_are_looked_at_as_closely(own):
+    """A batch with mangled, foreign and odd ones in it does what they do one by one."""
+    ends = [FarEnd(own_peer=own, zero_checksum=own).establish() for _ in range(2)]
+
+    def packets(far):
+        plain = {n: encode(far.tag, [data(n, bytes([n]) * 48)]) for n in (0, 1, 2, 3, 9, 13)}
+        return [
+            plain[0],
+            plain[2],
+            plain[3],
+            bytes([*plain[9][:-3], 1, 2, 3]),  # whose checksum is wrong
+            encode(far.tag ^ 1, [data(4, bytes(48))], zero_checksum=own),
+            encode(far.tag, [data(5), data(6)]),
+            encode(far.tag, [data(7, b"")])[:-4],
+            encode(far.tag, [data(8, bytes(48))])[:-1],
+            plain[3],
+            encode(far.tag, [data(10, bytes(52), flags=11)]),
+            encode(far.tag, [data(11), c.Sack(far.tsn - 1, RWND)]),
+            plain[13],
+            plain[1],
+            encode(far.tag, [data(12, b"abcd")]),
+        ]
+
+    *_, whole = ends[0].put(*packets(ends[0]))
+    single = [answer for packet in packets(ends[1]) for answer in ends[1].put(packet)][-1]
+    assert (whole.cumulative_tsn, whole.gaps) == (single.cumulative_tsn, single.gaps)
+    assert (whole.cumulative_tsn, whole.gaps) == (tsn(3), ((2, 3), (7, 10)))
+    assert messages(ends[0]) == messages(ends[1])
+
+
 def test_6_2_a_duplicate_is_answered_at_once_and_told(far):
     """TSNs that came again are listed once a SACK, and then forgotten."""
     far.give(data(0))
