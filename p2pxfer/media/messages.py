@@ -3,7 +3,7 @@
 Each message is a JSON object of at most `MAX_SIZE` bytes with ``v`` and ``kind``. The watcher says
 ``watch`` once, and ``here`` every `BEAT` seconds; the camera's side says ``showing`` once what is
 watched is open and whenever that changes, ``ended`` or ``failed`` when nothing more comes, and
-``here`` as well.
+``here`` as well. Either may ask for other tracks with an ``offer``, which an ``answer`` follows.
 docs/camera-protocol.md has the tables.
 """
 
@@ -18,7 +18,7 @@ from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.tracks import Kind
 
 VERSION: Final = 1
-MAX_SIZE: Final = 32 * 1024  # bytes of a message
+MAX_SIZE: Final = 60 * 1024  # bytes of a message
 MAX_TEXT: Final = 200  # characters of a name or a reason
 MAX_TRACKS: Final = 8  # as many as a description has sections of media
 BEAT: Final = 2.0  # seconds between two signs of life
@@ -64,6 +64,20 @@ class Showing:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """A further description of the connection (RFC 8829), by whom the tracks of one side change."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What comes of an `Offer`."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The clip is over, or the one who shares has ended it."""
 
@@ -80,7 +94,7 @@ class Here:
     """A sign of life."""
 
 
-Message = Watch | Showing | Ended | Failed | Here
+Message = Watch | Showing | Offer | Answer | Ended | Failed | Here
 
 
 def encode(message: Message) -> bytes:
@@ -94,6 +108,10 @@ def encode(message: Message) -> bytes:
         case Showing(tracks):
             told = [{**asdict(track), "name": track.name[:MAX_TEXT]} for track in tracks]
             fields |= {"kind": "showing", "tracks": told}
+        case Offer(sdp):
+            fields |= {"kind": "offer", "sdp": sdp}
+        case Answer(sdp):
+            fields |= {"kind": "answer", "sdp": sdp}
         case Ended():
             fields |= {"kind": "ended"}
         case Failed(reason):
@@ -103,7 +121,7 @@ def encode(message: Message) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def decode(data: bytes) -> Message:
+def decode(data: bytes) -> Message:  # noqa: PLR0911  # one case a message
     """Read a message of the other side.
 
     Raises:
@@ -121,6 +139,10 @@ def decode(data: bytes) -> Message:
                 return Watch(audio)
             case {"kind": "showing", "tracks": list(tracks)} if len(tracks) <= MAX_TRACKS:
                 return Showing(_shown(tracks))
+            case {"kind": "offer", "sdp": str(sdp)}:
+                return Offer(sdp)
+            case {"kind": "answer", "sdp": str(sdp)}:
+                return Answer(sdp)
             case {"kind": "ended"}:
                 return Ended()
             case {"kind": "failed", "reason": str(reason)} if _short(reason):

@@ -16,12 +16,20 @@ from typing import Any
 from aiortc import RTCDataChannel
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.peer import diagnosis, ice, inflow, patience, rtc, seam
+from p2pxfer.peer import diagnosis, ice, inflow, patience, renegotiation, rtc, seam
 from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel, accepted
 from p2pxfer.peer.path import PathInfo
 from p2pxfer.peer.restraint import FREE, Restraint
 from p2pxfer.peer.servers import IceServer
-from p2pxfer.peer.signals import Candidate, Description, EndOfCandidates, Signal, decode, encode
+from p2pxfer.peer.signals import (
+    Candidate,
+    Description,
+    EndOfCandidates,
+    Signal,
+    decode,
+    encode,
+    parse_sdp,
+)
 from p2pxfer.peer.stopwatch import Stopwatch
 from p2pxfer.peer.tracks import Tracks
 from p2pxfer.peer.trickle import RemoteCandidates
@@ -107,6 +115,24 @@ class PeerConnection:
             self._fail(error)
             raise
 
+    async def renegotiate(self, sdp: str) -> str:
+        """Answer an offer of the far end that changes media while the channel is open.
+
+        Returns:
+            The SDP of the answer.
+
+        Raises:
+            PeerMisbehaved: it is malformed or would change something else. The connection is of
+                no further use: close it.
+            PeerGone: it is closed already.
+        """
+        try:
+            async with self._receiving:
+                return await self._renegotiate(parse_sdp("offer", sdp))
+        except PeerMisbehaved as error:
+            self._fail(error)
+            raise
+
     async def open(self, timeout: float) -> Channel:  # noqa: ASYNC109  # it explains what was tried
         """Wait for the channel.
 
@@ -178,7 +204,7 @@ class PeerConnection:
             else:
                 peer.take(offer)
                 await rtc.set_remote(peer, offer)
-                self._tracks.answer(peer)
+                await self._tracks.answer(peer, offer)
             self._agent = ice.attach(
                 peer,
                 self._endpoints,
@@ -262,6 +288,7 @@ class PeerConnection:
             raise PeerMisbehaved(message)
         self._tracks.check(remote)
         self._candidates.count(len(remote.candidates))
+        remote = renegotiation.filled(remote, self._local)
         if self._offerer:
             assert self._peer is not None
             self._peer.take(remote)
@@ -281,6 +308,23 @@ class PeerConnection:
         self._candidates.ready(self._peer, self._agent)
         if not self._offerer:
             self._spawn(self._describe())
+
+    async def _renegotiate(self, offer: Description) -> str:
+        peer, before = self._peer, self._remote
+        if peer is None or before is None or self._channel is None:
+            message = "an offer out of turn"
+            raise PeerMisbehaved(message)
+        if self._closing is not None or self._channel.closed.is_set():
+            raise PeerGone("the connection to the other side is closed")
+        renegotiation.check(before, offer)
+        offer = renegotiation.filled(offer, before)
+        self._tracks.forget(peer, offer)
+        await rtc.set_remote(peer, offer)
+        await self._tracks.answer(peer, offer)
+        self._remote = offer
+        self._tracks.route(offer)
+        own = replace(await rtc.describe(peer, "answer"), max_packet=peer.own_packet)
+        return renegotiation.answered(own, offer).sdp()
 
     # What aiortc tells
 

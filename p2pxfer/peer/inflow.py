@@ -21,7 +21,7 @@ MAX_SIZE = 24 << 20  # bytes that arrived and belong to no whole message
 MAX_GAPPED = 32_768  # fragments behind one that is missing
 MAX_FRAGMENTS = 1024  # of one message; the longest has 64 KiB, 56 of them
 MAX_STREAMS = 16  # one is spoken on
-MAX_SOURCES = 32  # of media packets; an honest peer has two for each track
+MAX_SOURCES = 64  # of media packets; an honest peer has two for each track that ever was
 
 _NAMES = (
     "_advertised_rwnd",

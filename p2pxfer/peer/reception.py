@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpDecodingParameters, RTCRtpReceiveParameters
+from aiortc.rtp import RtcpByePacket
 
 from p2pxfer.errors import TransferError
 from p2pxfer.peer import keyframes
@@ -32,7 +33,7 @@ ASK_EVERY = 0.5  # seconds between two requests for a key frame
 
 _QUEUE = "_RTCRtpReceiver__decoder_queue"
 _REPEATS = "_RTCRtpReceiver__rtx_ssrc"  # sources that repeat others
-_NAMES = (_QUEUE, _REPEATS, "_send_rtcp_pli")
+_NAMES = (_QUEUE, _REPEATS, "_handle_rtcp_packet", "_send_rtcp_pli")
 
 
 class ReceivedTrack:
@@ -53,14 +54,17 @@ class ReceivedTrack:
             raise TransferError("this version of aiortc is not known here")
         self.kind: Kind = "video" if track.kind == "video" else "audio"
         self.mid = mid
+        self.active = True  # whether the far end says that it sends
         self.dropped = 0  # frames that nobody took in time
         self._receiver: Any = receiver
         self._track = track
         self._gate = _Gate(self.kind, self._needs_key_frame)
         setattr(receiver, _QUEUE, self._gate)
+        self._leave_open()
+        self._sources: tuple[int, ...] = ()
         self._frames: deque[Received] = deque()
         self._news = asyncio.Event()
-        self._ended = False
+        self.ended = False
         self._asked = 0.0
         self._asking: asyncio.Task[None] | None = None
         self._reading = asyncio.create_task(self._read())
@@ -72,7 +76,7 @@ class ReceivedTrack:
             TrackEnded: there is none.
         """
         while not self._frames:
-            if self._ended:
+            if self.ended:
                 raise TrackEnded
             self._news.clear()
             await self._news.wait()
@@ -86,6 +90,9 @@ class ReceivedTrack:
 
     def take_sources(self, ssrcs: Sequence[int]) -> None:
         """Take what comes from these sources, of which the second repeats the first."""
+        if self._sources and self._sources != tuple(ssrcs):
+            self._gate.begin_anew()
+        self._sources = tuple(ssrcs)
         encodings = [RTCRtpDecodingParameters(ssrc=ssrc, payloadType=0) for ssrc in ssrcs]
         named = RTCRtpReceiveParameters(encodings=encodings, muxId=self.mid)
         self._receiver.transport._register_rtp_receiver(self._receiver, named)
@@ -98,6 +105,22 @@ class ReceivedTrack:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _leave_open(self) -> None:
+        """Have aiortc not end the track when a source says goodbye: that mutes it.
+
+        It may come back: W3C WebRTC section 5.3. A track ends with its section or its connection.
+        """
+        receiver = self._receiver
+        handle = receiver._handle_rtcp_packet
+
+        async def take(packet: Any) -> None:
+            if isinstance(packet, RtcpByePacket):
+                self._gate.begin_anew()
+            else:
+                await handle(packet)
+
+        receiver._handle_rtcp_packet = take
 
     def _needs_key_frame(self) -> None:
         if time.monotonic() - self._asked >= ASK_EVERY:
@@ -117,7 +140,7 @@ class ReceivedTrack:
         except MediaStreamError:
             pass
         finally:
-            self._ended = True
+            self.ended = True
             self._news.set()
 
 
@@ -142,6 +165,10 @@ class _Gate(queue.Queue[Any]):
                 self.queue.clear()
         if item is None or self._lets_in(*item):
             super().put(item, block, timeout)
+
+    def begin_anew(self) -> None:
+        """What comes next has nothing to do with what came before."""
+        self._waits = self._kind == "video"
 
     def _lets_in(self, codec: Any, encoded: Any) -> bool:
         crowded = self.qsize() >= MAX_ENCODED[self._kind]

@@ -14,6 +14,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc.exceptions import OperationError
 from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 
 from p2pxfer.errors import PeerMisbehaved
@@ -63,7 +64,7 @@ async def set_remote(peer: RTCPeerConnection, remote: Description) -> None:
     bare = remote.without_candidates()
     try:
         await peer.setRemoteDescription(RTCSessionDescription(bare.sdp(), bare.type))
-    except (ValueError, InvalidStateError) as error:
+    except (ValueError, InvalidStateError, OperationError) as error:
         message = f"its {bare.type} does not fit: {error}"
         raise PeerMisbehaved(message) from error
 

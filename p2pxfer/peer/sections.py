@@ -88,9 +88,10 @@ class Media:
     """What one section says, from the side of whoever wrote it.
 
     Attributes:
-        codecs: the preferred first.
+        codecs: the preferred first; of a section that is rejected there may be none.
         extensions: pairs of number and URI.
         ssrcs: the sources of what it sends, the second repeats the first; none if it didn't say.
+        rejected: whether it is no part of the bundle, for good (RFC 8829 section 5.2.2).
     """
 
     kind: Kind
@@ -99,12 +100,24 @@ class Media:
     codecs: tuple[Codec, ...]
     extensions: tuple[tuple[int, str], ...] = ()
     ssrcs: tuple[int, ...] = ()
+    rejected: bool = False
+
+    @property
+    def sends(self) -> bool:
+        """Whether whoever wrote it sends."""
+        return self.direction in ("sendrecv", "sendonly")
+
+    @property
+    def takes(self) -> bool:
+        """Whether whoever wrote it takes what is sent."""
+        return self.direction in ("sendrecv", "recvonly")
 
     def lines(self) -> list[str]:
         """The section, but for what it shares with all others of the bundle."""
         payloads = " ".join(str(codec.payload) for codec in self.codecs)
+        port = 0 if self.rejected else 9
         lines = [
-            f"m={self.kind} 9 UDP/TLS/RTP/SAVPF {payloads}",
+            f"m={self.kind} {port} UDP/TLS/RTP/SAVPF {payloads or 0}",
             "c=IN IP4 0.0.0.0",
             f"a=mid:{self.mid}",
             f"a={self.direction}",
@@ -132,27 +145,24 @@ def parse(line: str, attributes: Mapping[str, Sequence[str]]) -> Media:
     mid = (attributes.get("mid") or [""])[-1]
     if match is None or not MID.fullmatch(mid):
         raise PeerMisbehaved("an SDP with a malformed media section")
-    if "rtcp-mux" not in attributes:  # RFC 8843 section 9.3
+    rejected = match["port"] == "0" and "bundle-only" not in attributes  # RFC 8843 section 7.2.1
+    if "rtcp-mux" not in attributes and not rejected:  # RFC 8843 section 9.3
         raise PeerMisbehaved("a media section that does not bundle")
     kind = cast("Kind", match["kind"])
     codecs = _codecs(kind, match["formats"].split(), attributes)
-    if not codecs:
+    if not codecs and not rejected:
         raise PeerMisbehaved(f"an SDP with {kind} in no codec that is spoken here")
     said = [direction for direction in DIRECTIONS if direction in attributes]
     direction: Direction = said[0] if len(said) == 1 else "inactive" if said else "sendrecv"
     return Media(
         kind=kind,
         mid=mid,
-        direction="inactive" if match["port"] == "0" and _rejected(attributes) else direction,
+        direction="inactive" if rejected else direction,
         codecs=codecs,
         extensions=_extensions(attributes.get("extmap", ())),
         ssrcs=_ssrcs(attributes),
+        rejected=rejected,
     )
-
-
-def _rejected(attributes: Mapping[str, Sequence[str]]) -> bool:
-    """RFC 8843 section 7.2.1: port 0 is a refusal unless the section is for a bundle only."""
-    return "bundle-only" not in attributes
 
 
 def _codecs(

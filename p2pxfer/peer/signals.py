@@ -142,14 +142,14 @@ class Description:
             found.append("a=end-of-candidates")
         texts = [section.lines() for section in self.media]
         texts.insert(self.place, data)
-        mids = [section.mid for section in self.media]
+        mids = ["" if section.rejected else section.mid for section in self.media]
         mids.insert(self.place, self.mid)
         lines = [
             "v=0",
             "o=- 0 0 IN IP4 0.0.0.0",
             "s=-",
             "t=0 0",
-            f"a=group:BUNDLE {' '.join(mids)}",
+            f"a=group:BUNDLE {' '.join(filter(None, mids))}",
         ]
         for text in texts:
             lines += [*text, *shared, *found]

@@ -1,8 +1,8 @@
 """Media beside the data channel: what a connection sends, and what it takes.
 
 Tracks to be sent are given as aiortc's; received ones are handed out as frames. All share the one
-transport of the data channel (BUNDLE, RFC 8843), and all are agreed on in the first offer and
-answer.
+transport of the data channel (BUNDLE, RFC 8843). They are agreed on in the first offer and answer,
+and again in each further offer of the far end; this one never makes another.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from p2pxfer.peer.signals import Description
 from p2pxfer.tracks import Kind
 
 VideoCodec = Literal["VP8", "H264"]
+MAX_EVER = 32  # sections that one connection ever has, rejected ones counted
+NOWHERE = -1  # where no section stands
 
 
 class Tracks:
@@ -31,8 +33,6 @@ class Tracks:
         receives: kinds to take where the far end sends them; nothing else is taken.
         codec: the preferred one for video, of an offerer.
 
-    Attributes:
-        received: those of the far end, in its order, once the connection is open.
     """
 
     def __init__(
@@ -41,13 +41,18 @@ class Tracks:
         receives: Sequence[Kind] = (),
         codec: VideoCodec = "VP8",
     ) -> None:
-        self.received: list[ReceivedTrack] = []
+        self._received: list[ReceivedTrack] = []
         self._sends = tuple(sends)
         self._receives = frozenset(receives)
         self._codec = codec
         self._sending: dict[MediaStreamTrack, RTCRtpTransceiver] = {}
         if self._sends:
             encoders.improve()
+
+    @property
+    def received(self) -> list[ReceivedTrack]:
+        """Those that the far end sends now, in its order; once the connection is open."""
+        return [track for track in self._received if track.active and not track.ended]
 
     def mid(self, track: MediaStreamTrack) -> str | None:
         """The section that ``track`` is sent in; None where the far end has none for it."""
@@ -89,42 +94,80 @@ class Tracks:
                 "to take them, type: p2pxfer receive",
             )
 
-    def answer(self, peer: RTCPeerConnection) -> None:
-        """Settle what the answer says to an offer that ``peer`` has taken."""
-        sends = list(self._sends)
+    async def answer(self, peer: RTCPeerConnection, offer: Description) -> None:
+        """Settle what the answer says to an offer that ``peer`` has taken, the first or another."""
+        sections = {section.mid: section for section in offer.media}
         for transceiver in peer.getTransceivers():
-            kind: Kind = "video" if transceiver.kind == "video" else "audio"
-            own = next((track for track in sends if track.kind == kind), None)
-            if own is not None:
-                sends.remove(own)
-                transceiver.sender.replaceTrack(own)
-                self._sending[own] = transceiver
+            section = sections.get(transceiver.mid or "")
+            if section is None or section.rejected:
+                await self._end(transceiver)
+                continue
+            own = self._sent_in(transceiver)
+            if own is None and section.takes:
+                own = self._next_unsent(section.kind)
+                if own is not None:
+                    transceiver.sender.replaceTrack(own)
+                    self._sending[own] = transceiver
             transceiver.direction = _direction(
-                sends=own is not None, receives=kind in self._receives
+                sends=own is not None, receives=section.kind in self._receives
             )
 
-    def route(self, remote: Description) -> None:
-        """Tell received tracks from one another by the sources that ``remote`` names.
+    def forget(self, peer: RTCPeerConnection, offer: Description) -> None:
+        """Make room in ``peer`` for an offer that uses rejected sections again.
 
-        aiortc does so with what is sent first, and not with what repeats it; where several tracks
-        are encoded alike, it then drops that.
+        Raises:
+            PeerMisbehaved: it has done so too often.
+        """
+        transceivers = peer.getTransceivers()
+        if len(transceivers) > MAX_EVER:
+            raise PeerMisbehaved("it begins new tracks without end")
+        mids = {section.mid for section in offer.media}
+        for transceiver in transceivers:
+            if transceiver.mid not in mids:
+                transceiver._set_mline_index(NOWHERE)
+
+    def route(self, remote: Description) -> None:
+        """Tell received tracks from one another by what ``remote`` says of each.
+
+        aiortc goes by the source of what is sent first, once; not by that of what repeats it, nor
+        by one that is told later. Where several tracks are encoded alike, it then drops packets.
         """
         sections = {section.mid: section for section in remote.media}
-        for track in self.received:
-            if track.mid in sections:
-                track.take_sources(sections[track.mid].ssrcs)
+        for track in self._received:
+            section = sections.get(track.mid)
+            track.active = section is not None and section.sends
+            if section is not None and not section.rejected:
+                track.take_sources(section.ssrcs)
 
     async def close(self) -> None:
         """Take nothing more."""
-        received, self.received = self.received, []
+        received, self._received = self._received, []
         await asyncio.gather(*(track.close() for track in received))
+
+    async def _end(self, transceiver: RTCRtpTransceiver) -> None:
+        """A section is rejected: nothing crosses in it any more; its track may go elsewhere."""
+        if transceiver.stopped:
+            return
+        own = self._sent_in(transceiver)
+        if own is not None:
+            del self._sending[own]
+        transceiver.sender.replaceTrack(None)  # whoever stops it would stop that, too
+        transceiver.direction = "inactive"
+        await transceiver.stop()
+
+    def _sent_in(self, transceiver: RTCRtpTransceiver) -> MediaStreamTrack | None:
+        return next((own for own, place in self._sending.items() if place is transceiver), None)
+
+    def _next_unsent(self, kind: Kind) -> MediaStreamTrack | None:
+        unsent = (own for own in self._sends if own not in self._sending)
+        return next((own for own in unsent if own.kind == kind), None)
 
     def _taking(self, peer: RTCPeerConnection) -> Callable[[MediaStreamTrack], None]:
         def take(track: MediaStreamTrack) -> None:
             for transceiver in peer.getTransceivers():
                 receiver = transceiver.receiver
                 if receiver.track is track and track.kind in self._receives:
-                    self.received.append(ReceivedTrack(receiver, track, transceiver.mid or ""))
+                    self._received.append(ReceivedTrack(receiver, track, transceiver.mid or ""))
 
         return take
 

@@ -1,6 +1,7 @@
 """The words of a camera session over its link, and the signs of life between them.
 
-What they lead to is not known here, and neither is a picture.
+An offer is answered here, whatever is said beside it: only the link knows what it is about. What
+other words lead to is not known here, and neither is a picture.
 """
 
 from __future__ import annotations
@@ -9,15 +10,27 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.media.messages import BEAT, SILENCE, Here, Message, decode, encode
+from p2pxfer.media.messages import (
+    BEAT,
+    SILENCE,
+    Answer,
+    Here,
+    Message,
+    Offer,
+    decode,
+    encode,
+)
 
 if TYPE_CHECKING:
     from p2pxfer.session.link import Link
 
-MOST_UNHEARD: Final = 16  # words that nobody has taken yet; an honest side says three in all
+MOST_UNHEARD: Final = 16  # words that nobody has taken yet; an honest side says four a second
+MOST_OFFERS: Final = 8  # of one side in `OFFERS_IN` seconds
+OFFERS_IN: Final = 10.0
 
 
 class Conversation:
@@ -25,6 +38,9 @@ class Conversation:
 
     Args:
         link: open.
+
+    Attributes:
+        on_answer: called after each offer of the other side that was answered.
     """
 
     def __init__(self, link: Link) -> None:
@@ -33,9 +49,12 @@ class Conversation:
         self._news = asyncio.Event()
         self._last = time.monotonic()
         self._failure: TransferError | None = None
+        self._offers: asyncio.Queue[str] = asyncio.Queue()
+        self._offered: deque[float] = deque(maxlen=MOST_OFFERS)  # when
+        self.on_answer: Callable[[], None] = lambda: None
         link.channel.on_message(self._take)
         link.channel.on_closed(self._closed)
-        self._beating = asyncio.create_task(self._beat())
+        self._tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._answer())]
 
     async def say(self, message: Message) -> None:
         """Send one message.
@@ -66,8 +85,9 @@ class Conversation:
 
     async def close(self) -> None:
         """Say nothing more."""
-        self._beating.cancel()
-        await asyncio.gather(self._beating, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _take(self, data: bytes) -> None:
         self._link.settled()
@@ -76,12 +96,33 @@ class Conversation:
             message = decode(data)
             if len(self._heard) >= MOST_UNHEARD:
                 raise PeerMisbehaved("it says too much")
+            if isinstance(message, Offer):
+                self._count_offer()
         except PeerMisbehaved as error:
             self._failure = self._failure or error
         else:
-            if not isinstance(message, Here):
+            if isinstance(message, Offer):
+                self._offers.put_nowait(message.sdp)
+            elif not isinstance(message, Here):
                 self._heard.append(message)
         self._news.set()
+
+    def _count_offer(self) -> None:
+        now = time.monotonic()
+        if len(self._offered) == MOST_OFFERS and now - self._offered[0] < OFFERS_IN:
+            raise PeerMisbehaved("it offers other tracks again and again")
+        self._offered.append(now)
+
+    async def _answer(self) -> None:
+        """Answer offers one after the other."""
+        try:
+            while True:
+                answer = await self._link.renegotiate(await self._offers.get())
+                await self.say(Answer(answer))
+                self.on_answer()
+        except TransferError as error:
+            self._failure = self._failure or error
+            self._news.set()
 
     def _closed(self) -> None:
         self._failure = self._failure or PeerGone("the other side left")

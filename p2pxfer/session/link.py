@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from p2pxfer.errors import (
     ConnectionFailed,
     IntegrityError,
+    PeerMisbehaved,
     PeerVanished,
     RendezvousMisbehaved,
 )
@@ -51,11 +52,13 @@ class Carrier(Protocol):
 class Link:
     """Two paired machines and the open channel between them.
 
+    Args:
+        media: the connection and its tracks; None where it carries none.
+
     Attributes:
         channel: to the other side.
         keys: what both sides share.
         path: how it goes there, and what finding that took.
-        tracks: media of the other side; empty where none were asked for.
     """
 
     def __init__(
@@ -68,12 +71,12 @@ class Link:
         room: Room,
         mail: list[asyncio.Task[None]],
         held: contextlib.AsyncExitStack,
-        tracks: Sequence[IncomingTrack] = (),
+        media: tuple[PeerConnection, Tracks] | None = None,
     ) -> None:
         self.channel = channel
         self.keys = keys
-        self.tracks = tuple(tracks)
         self.path = path
+        self._media = media
         self._carrier = carrier
         self._room = room
         self._mail = mail
@@ -84,6 +87,22 @@ class Link:
     def relayed(self) -> bool:
         """Whether somebody else carries the bytes."""
         return self.path.path == "relay"
+
+    @property
+    def tracks(self) -> Sequence[IncomingTrack]:
+        """Media that the other side sends now; empty where none were asked for."""
+        return self._media[1].received if self._media is not None else ()
+
+    async def renegotiate(self, sdp: str) -> str:
+        """Answer an offer that came over the channel; `tracks` are others then.
+
+        Raises:
+            PeerMisbehaved: there is nothing to agree on, or it can't be.
+            PeerGone: the channel is closed.
+        """
+        if self._media is None:
+            raise PeerMisbehaved("an offer where there are no pictures")
+        return await self._media[0].renegotiate(sdp)
 
     def settled(self) -> None:
         """The other side has spoken over the channel: the room has served its purpose."""
@@ -181,7 +200,7 @@ async def connect(
             room=room,
             mail=mail,
             held=held.pop_all(),
-            tracks=tracks.received if tracks is not None else (),
+            media=(connection, tracks) if tracks is not None else None,
         )
     if restraint is not None and restraint.background:
         progress.emit(Note("--background has no effect on what goes through the rendezvous"))

@@ -78,23 +78,14 @@ async def snap(
         interaction=interaction,
     )
     try:
-        several = Several(watcher, names, overwrite=overwrite)
+        several = Several(watcher, names, progress, overwrite=overwrite)
         began = time.time()
         for number, name in enumerate(names):
             due = began + number * every if number else 0.0
             try:
                 await watcher.unless_ended(asyncio.sleep(max(0.0, due - time.time())))
-                taking = [
-                    _take(watcher, camera, due, kind, place, overwrite=overwrite)
-                    for camera, place in several.places(name)
-                ]
-                taken = await asyncio.gather(*taking, return_exceptions=True)
-                for still in taken:
-                    if isinstance(still, StillTaken):
-                        progress.emit(still)
-                for failure in taken:
-                    if isinstance(failure, BaseException):
-                        raise failure
+                while not await several.take(name, due, kind):
+                    pass  # what was shown has ended meanwhile; something else may come
             except CameraEnded:
                 raise PeerGone(
                     f"the camera's side ended after {number} of {count} stills",
@@ -143,11 +134,12 @@ def numbered(output: str, count: int) -> list[str]:
 
 
 class Several:
-    """Where the stills of each camera go: beside one another, if there are several.
+    """Takes one still of each camera at a time; beside one another, if there are several.
 
     Args:
         watcher: has begun.
-        names: where they go if there is one.
+        names: where stills go if there is one camera.
+        progress: told of each.
         overwrite: replace files that are there.
 
     Raises:
@@ -155,8 +147,12 @@ class Several:
         LocalFileError: something is there already.
     """
 
-    def __init__(self, watcher: Watcher, names: Sequence[str], *, overwrite: bool) -> None:
+    def __init__(
+        self, watcher: Watcher, names: Sequence[str], progress: Progress, *, overwrite: bool
+    ) -> None:
         self._watcher = watcher
+        self._progress = progress
+        self._overwrite = overwrite
         self._numbers: dict[str, int] = {}
         cameras = watcher.cameras()
         self._one = len(cameras) == 1
@@ -172,10 +168,35 @@ class Several:
             for number in range(1, len(cameras) + 1):
                 require_free(Path(_beside(name, number)), replace=overwrite)
 
-    def places(self, name: str) -> list[tuple[Camera, str]]:
-        """The cameras that are shown now, and where a still of each goes."""
+    async def take(self, name: str, after: float, kind: str) -> bool:
+        """Take a still of each camera that is shown now; whether there is one.
+
+        Raises:
+            TransferError: there is none of one of them; those of the others are in place.
+            CameraEnded: no more come.
+        """
+        cameras = await self._watcher.present()
+        overwrite = self._overwrite
+        taken = await asyncio.gather(
+            *(
+                _take(self._watcher, camera, after, kind, place, overwrite=overwrite)
+                for camera, place in self._places(name, cameras)
+            ),
+            return_exceptions=True,
+        )
+        for still in taken:
+            if isinstance(still, StillTaken):
+                self._progress.emit(still)
+        for failure in taken:
+            if isinstance(failure, BaseException):
+                raise failure
+        return any(taken)
+
+    def _places(self, name: str, cameras: Sequence[Camera]) -> list[tuple[Camera, str]]:
+        if name == STDOUT:
+            return [(cameras[0], name)]
         found = []
-        for camera in self._watcher.cameras():
+        for camera in cameras:
             number = self._numbers.setdefault(camera[1].mid, len(self._numbers) + 1)
             found.append((camera, name if self._one and number == 1 else _beside(name, number)))
         return found
@@ -189,13 +210,11 @@ def _beside(name: str, number: int) -> str:
 async def _take(
     watcher: Watcher, camera: Camera, after: float, kind: str, name: str, *, overwrite: bool
 ) -> StillTaken | None:
-    """One still; None if the camera has ended, and others have not."""
+    """One still; None if this camera has ended."""
     source, track = camera
     try:
         received = await watcher.whole_picture(source, track, after)
     except TrackEnded:
-        if not any(each is not track for _, each in watcher.cameras()):
-            raise CameraEnded from None
         return None
 
     def write() -> StillTaken:

@@ -147,21 +147,22 @@ class Stage:
             TransferError: why that is over.
             PeerGone: the watcher has left.
         """
-        muted = asyncio.Event()
+        changed = asyncio.Event()
+        conversation.on_answer = changed.set
 
         def mute() -> None:
             cast.mute(self._muting.kinds)
-            muted.set()
+            changed.set()
 
         with self._muting.followed(mute):
             mute()
             cast.start()
             progress.emit(Watching(*cast.told()))
             while cast.roles:
-                muted.clear()
+                changed.clear()
                 await conversation.say(Showing(cast.shown(self._tracks)))
                 await asyncio.sleep(PACE)
-                if not await cast.next_end(muted):
+                if not await cast.next_end(changed):
                     continue
                 name, failure = await cast.remove()
                 if not cast.roles and failure is not None:

@@ -81,6 +81,20 @@ class Watcher:
         """The first track of sound, if there is any."""
         return next((track for _, track in self._coming() if track.kind == "audio"), None)
 
+    async def present(self) -> list[tuple[str, IncomingTrack]]:
+        """`cameras`, of which there is at least one.
+
+        Raises:
+            CameraEnded: none comes any more.
+            PeerGone: the other side left, or showed none for `PATIENCE` seconds.
+        """
+        began = time.monotonic()
+        while not (cameras := self.cameras()):
+            if time.monotonic() - began > PATIENCE:
+                raise PeerGone(f"the other side showed no camera for {PATIENCE:.0f} s")
+            await self.unless_ended(asyncio.sleep(ASK_EVERY))
+        return cameras
+
     def muted(self, track: IncomingTrack) -> bool:
         """Whether somebody there keeps it to themselves; what comes of it is black or silent."""
         return any(shown.muted for shown in self._shown if shown.mid == track.mid)

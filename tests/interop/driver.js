@@ -138,6 +138,7 @@ globalThis.drive = function ({
     else if (command.kind === "candidate") await candidate(command.candidate);
     else if (command.kind === "end") return;
     else if (command.do === "start") await start(command);
+    else if (command.do === "offer") await describe(await connection.createOffer());
     else if (command.do === "send") await send(command);
     else if (command.do === "text") channel.send(command.text);
     else if (command.do === "close") channel.close();

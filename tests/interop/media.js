@@ -1,12 +1,13 @@
 // Media beside the channel, in a browser: what its fake camera and microphone give, and what it is
 // shown and played by the other side.
 //
-// media(connection, options, tell): options are sends, receives (true or not) and codec ("VP8", "H264").
+// media(connection, options, tell): options are sends, receives, wants (true or not) and codec ("VP8",
+// "H264").
 // It returns the commands that go with it, by their names.
 
 "use strict";
 
-globalThis.media = async function (connection, { sends, codec }, tell) {
+globalThis.media = async function (connection, { sends, wants, codec }, tell) {
   const videos = [];
   connection.ontrack = ({ track }) => {
     const stream = new MediaStream([track]);
@@ -20,7 +21,12 @@ globalThis.media = async function (connection, { sends, codec }, tell) {
       track.enabled = how !== "disabled";
       return sender.replaceTrack(how === "nothing" ? null : track);
     })),
+    more: () => connection.addTransceiver(red(), { direction: "sendonly" }),
+    want: () => connection.addTransceiver("video", { direction: "recvonly" }),
+    turn: ({ at, direction }) => { connection.getTransceivers()[at].direction = direction; },
+    stop: ({ at }) => connection.getTransceivers()[at].stop(),
   };
+  if (wants) connection.addTransceiver("video", { direction: "recvonly" });
   if (!sends) return commands;
   const stream = await navigator.mediaDevices.getUserMedia({
     video: { width: 640, height: 480 },
@@ -39,6 +45,20 @@ globalThis.media = async function (connection, { sends, codec }, tell) {
   }
   return commands;
 };
+
+// A second camera: all red, and half as large.
+function red() {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: 320, height: 240 });
+  const drawing = canvas.getContext("2d");
+  let bright = false; // what stays the same gives no frames
+  setInterval(() => {
+    bright = !bright;
+    drawing.fillStyle = bright ? "#f00" : "#e00";
+    drawing.fillRect(0, 0, 320, 240);
+  }, 50);
+  return canvas.captureStream().getVideoTracks()[0];
+}
 
 // Tells "picture" once: its size, and the colours in the middle of eight bars. What Chromium draws
 // before the first real picture is black. What is returned has it told again: the next that is dark,

@@ -23,28 +23,37 @@ HEARD = 4800  # samples that a tone is told from
 
 
 class Media:
-    """What `start` asks for: ``sends``, ``receives`` and ``codec``."""
+    """What `start` asks for: ``sends``, ``second``, ``receives`` and ``codec``."""
 
     def __init__(self, wanted: dict) -> None:
         self._fed = {}
+        self._second: FedTrack | None = None
         if wanted.get("sends"):
             self._fed = {"video": FedTrack("video"), "audio": FedTrack("audio")}
+        if wanted.get("second"):
+            self._second = FedTrack("video")
         self.tracks = Tracks(
-            list(self._fed.values()),
+            [*self._fed.values(), *([self._second] if self._second is not None else [])],
             receives=("video", "audio") if wanted.get("receives") else (),
             codec=wanted.get("codec", "VP8"),
         )
-        self._source: Source | None = None
+        self._sources: list[Source] = []
         self._telling: list[asyncio.Task] = []
 
     async def begin(self) -> None:
         """The channel is open."""
         if self._fed:
-            self._source = await opened(Wanted(clip="test:", audio=True), audio=True)
-            self._source.start(self._fed)
+            await self._feed(Wanted(clip="test:", audio=True), self._fed)
+        if self._second is not None:
+            small = Wanted(clip="test:", width=320, height=240)
+            await self._feed(small, {"video": self._second})
         for track in self.tracks.received:
             told = _picture if track.kind == "video" else _tone
             self._telling.append(asyncio.create_task(told(track)))
+
+    async def _feed(self, wanted: Wanted, tracks: dict) -> None:
+        self._sources.append(await opened(wanted, audio=wanted.audio))
+        self._sources[-1].start(tracks)
 
     async def mute(self, command: dict) -> None:
         """What `FedTrack.muted` says: ``how`` is ``disabled`` or ``live``."""
@@ -54,7 +63,7 @@ class Media:
     async def look(self, command: dict) -> None:
         """Tell of the next picture that is ``dark``, or is not."""
         for track in self.tracks.received:
-            if track.kind == "video":
+            if track.kind == "video" and command.get("mid") in (None, track.mid):
                 self._telling.append(asyncio.create_task(_picture(track, dark=command["dark"])))
 
     async def end(self) -> None:
@@ -62,8 +71,8 @@ class Media:
         for task in self._telling:
             task.cancel()
         await asyncio.gather(*self._telling, return_exceptions=True)
-        if self._source is not None:
-            await self._source.stop()
+        for source in self._sources:
+            await source.stop()
 
 
 async def _picture(track: IncomingTrack, *, dark: bool = False) -> None:

@@ -73,6 +73,13 @@ class Peer:
             tell({"event": "closed", "error": type(error).__name__, "why": error.message})
 
     async def signal(self, command: dict) -> None:
+        if self.media is not None and hasattr(self, "channel"):
+            if command["kind"] != "description":
+                return
+            answer = await self.connection.renegotiate(command["sdp"])
+            tell({"kind": "description", "type": "answer", "sdp": answer})
+            tell({"event": "tracks", "mids": [track.mid for track in self.media.tracks.received]})
+            return
         await self.connection.receive(json.dumps({"v": 1, **command}).encode())
 
     async def send(self, command: dict) -> None:

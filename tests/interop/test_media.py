@@ -70,3 +70,79 @@ async def test_we_see_and_hear_a_browser(codec):
         await ours.event("picture")
         ours.do("hangup")
         await theirs.event("closed")
+
+
+async def changed(theirs, ours, mids):
+    """The browser has made another offer; ours tells what is received now."""
+    theirs.do("offer")
+    told = await ours.event("tracks")
+    assert told["mids"] == mids
+
+
+async def seen_again(receiver, width, **which):
+    receiver.do("look", dark=False, **which)
+    return await receiver.event("picture", width=width)
+
+
+async def test_a_browser_adds_removes_and_stops_what_it_sends():
+    """While it is watched: each is told from the others, whole, and comes back when it does."""
+    async with running("p2pxfer", "chromium") as (ours, theirs):
+        await meet(theirs, ours, "VP8")
+        await ours.event("picture")
+        theirs.do("more")
+        await changed(theirs, ours, ["0", "1", "3"])
+        picture = await seen_again(ours, 320, mid="3")
+        assert all(r > g + 100 and r > b + 100 for r, g, b in picture["colours"]), picture
+        theirs.do("turn", at=2, direction="inactive")
+        await changed(theirs, ours, ["0", "1"])
+        await seen_again(ours, 640, mid="1")
+        theirs.do("turn", at=2, direction="sendonly")
+        await changed(theirs, ours, ["0", "1", "3"])
+        await seen_again(ours, 320, mid="3")
+        theirs.do("stop", at=2)
+        await changed(theirs, ours, ["0", "1"])
+        theirs.do("more")
+        await changed(theirs, ours, ["0", "1", "4"])
+        await seen_again(ours, 320, mid="4")
+        await changed(theirs, ours, ["0", "1", "4"])
+        await seen_again(ours, 640, mid="1")
+        await carry(theirs, ours, count=32, size=65_536)
+        ours.do("hangup")
+        await theirs.event("closed")
+
+
+async def test_a_browser_asks_for_more_of_what_we_share():
+    """A second camera, which it then pauses; and it offers nothing that we would take."""
+    async with running("p2pxfer", "chromium") as (ours, theirs):
+        theirs.other, ours.other = ours, theirs
+        ours.do("start", offerer=False, media={"sends": True, "second": True})
+        theirs.do("start", offerer=True, media={"wants": True})
+        await theirs.event("picture", width=640)
+        theirs.do("want")
+        await changed(theirs, ours, [])
+        picture = await theirs.event("picture", width=320)
+        for bar, colour in zip(seen.BARS, picture["colours"], strict=True):
+            assert all(abs(a - b) <= NEAR for a, b in zip(bar, colour, strict=True)), picture
+        theirs.do("turn", at=1, direction="inactive")
+        await changed(theirs, ours, [])
+        theirs.do("more")
+        theirs.do("turn", at=1, direction="recvonly")
+        await changed(theirs, ours, [])
+        await seen_again(theirs, 320)
+        await carry(ours, theirs, count=32, size=65_536)
+        theirs.do("hangup")
+        await ours.event("closed")
+
+
+async def test_a_browser_that_answered_offers_in_its_turn():
+    """Whoever made the first offer: what it has of ours it lets go, and takes up again."""
+    async with running("p2pxfer", "chromium") as (ours, theirs):
+        await meet(ours, theirs, "VP8")
+        await theirs.event("picture")
+        theirs.do("turn", at=0, direction="inactive")
+        await changed(theirs, ours, [])
+        theirs.do("turn", at=0, direction="recvonly")
+        await changed(theirs, ours, [])
+        await seen_again(theirs, 640)
+        theirs.do("hangup")
+        await ours.event("closed")

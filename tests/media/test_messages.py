@@ -13,9 +13,11 @@ from p2pxfer.media.messages import (
     MAX_SIZE,
     MAX_TEXT,
     MAX_TRACKS,
+    Answer,
     Ended,
     Failed,
     Here,
+    Offer,
     Showing,
     Shown,
     Watch,
@@ -39,6 +41,8 @@ tracks = st.lists(
 messages = (
     st.builds(Watch, st.booleans(), st.none() | texts)
     | st.builds(Showing, tracks)
+    | st.builds(Offer, texts)
+    | st.builds(Answer, texts)
     | st.builds(Failed, texts)
     | st.sampled_from([Ended(), Here()])
 )

@@ -129,6 +129,14 @@ sounds = st.builds(
     direction=st.sampled_from(sections.DIRECTIONS),
     codecs=payloads.map(lambda payload: (Codec(payload, "opus"),)),
 )
+stopped = st.builds(
+    Media,
+    kind=st.just("audio"),
+    mid=st.text("xz", min_size=1, max_size=32),
+    direction=st.just("inactive"),
+    codecs=st.just(()),
+    rejected=st.just(True),
+)
 descriptions = st.builds(
     Description,
     type=st.just("answer"),
@@ -141,7 +149,7 @@ descriptions = st.builds(
     max_message=st.integers(0, 1 << 40),
     max_packet=st.integers(0, signals.LONGEST_PACKET),
     restraint=restraints,
-    media=st.tuples(videos, sounds) | st.tuples(sounds) | st.just(()),
+    media=st.tuples(videos, sounds, stopped) | st.tuples(sounds) | st.just(()),
     place=st.just(0),
     candidates=st.lists(candidates, max_size=8, unique=True).map(tuple),
     complete=st.booleans(),

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from p2pxfer.errors import PeerGone
+from p2pxfer.errors import PeerGone, PeerMisbehaved
 from p2pxfer.files.hashing import FileRoot, TransferRoot, block_digest
 from p2pxfer.manifest import Entry, EntryKind, Failure, TransferKind, block_size
 from p2pxfer.pairing.handshake import Handshake
@@ -145,6 +145,14 @@ class MemoryLink:
         self.relayed = relayed
         self.is_settled = False
         self.is_closed = False
+        self.offers: list[str] = []
+
+    async def renegotiate(self, sdp: str) -> str:
+        """What a connection would say to an offer, if it could be had."""
+        self.offers.append(sdp)
+        if sdp == "anew":
+            raise PeerMisbehaved("an offer that would begin the connection anew")
+        return f"to {sdp}"
 
     def settled(self) -> None:
         self.is_settled = True

@@ -12,7 +12,18 @@ import pytest
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved, RendezvousUnreachable, UsageError
 from p2pxfer.media.feeding import FedTrack
-from p2pxfer.media.messages import Ended, Failed, Here, Showing, Shown, Watch, decode, encode
+from p2pxfer.media.messages import (
+    Answer,
+    Ended,
+    Failed,
+    Here,
+    Offer,
+    Showing,
+    Shown,
+    Watch,
+    decode,
+    encode,
+)
 from p2pxfer.media.source import opened
 from p2pxfer.media.wanted import Wanted
 from p2pxfer.progress import (
@@ -26,6 +37,7 @@ from p2pxfer.progress import (
 from p2pxfer.rendezvous.server import app
 from p2pxfer.session import camera, conversation, stage, watching
 from p2pxfer.session import record as recording
+from p2pxfer.session.conversation import MOST_OFFERS
 from p2pxfer.session.muting import Muting
 from p2pxfer.session.network import Network
 from p2pxfer.session.snap import numbered
@@ -162,6 +174,51 @@ async def test_a_camera_that_ends_beside_others_is_told_and_waited_for_no_more(m
     finally:
         await watcher.close()
     assert far.heard.get_nowait() == Watch(audio=True, camera="all")
+
+
+async def test_offers_of_other_tracks_are_answered_in_turn():
+    """While it is watched; and what is shown is what is received then."""
+    link, far = ends()
+    watcher = Watcher(link, NullProgress())
+    try:
+        await far.say(SHOWN)
+        await watcher.begin(audio=False)
+        assert isinstance(await far.heard.get(), Watch)
+        await far.say(Offer("one"))
+        await far.say(Offer("two"))
+        assert [await far.heard.get(), await far.heard.get()] == [
+            Answer("to one"),
+            Answer("to two"),
+        ]
+        link.tracks = (Track("5"),)
+        assert watcher.cameras() == []
+        await far.say(Showing((Shown("5", "video", "y"),)))
+        ((name, track),) = await watcher.present()
+        assert (name, track.mid) == ("y", "5")
+    finally:
+        await watcher.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "answered"),
+    [([Offer("anew")], 1), ([Offer("x")] * (MOST_OFFERS + 1), 0), ([Answer("x")], 0)],
+)
+async def test_offers_without_end_or_sense_end_the_session(words, answered):
+    """Each costs this side work, and changes what is under way."""
+    link, far = ends()
+    watcher = Watcher(link, NullProgress())
+    try:
+        await far.say(SHOWN)
+        await watcher.begin(audio=False)
+        for word in words:
+            far.channel._sent.append(encode(word))
+        far.channel._flush_soon()
+        with pytest.raises(PeerMisbehaved):
+            await watcher.whole_picture(*watcher.cameras()[0], 0.0)
+        assert len(link.offers) <= MOST_OFFERS
+        assert answered <= len(link.offers)
+    finally:
+        await watcher.close()
 
 
 async def test_a_muted_camera_gives_no_still_and_is_no_stall(monkeypatch):
