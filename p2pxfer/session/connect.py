@@ -144,7 +144,7 @@ class Connector:
                 except (CodeExpired, VerificationRefused):
                     raise
                 except VISITOR as error:
-                    known = isinstance(error, WrongCode | PeerGone)
+                    known = isinstance(error, PairingError | PeerGone)
                     ours = self._host is not None or not isinstance(error, RendezvousMisbehaved)
                     if not (known or (ours and left)):
                         raise
@@ -391,8 +391,9 @@ class Connector:
                     await asyncio.sleep(SEAT_RETRY)
                     continue
                 except PairingError as error:
-                    # Of this side's own role: most likely what a run of its own that died has left
-                    # in the room, which is burnt by now. A second time there really are two.
+                    # Of this side's own role, or gone before the codes were compared: most likely
+                    # what a run of its own that died has left in the room, which is burnt by now. A
+                    # second time there really are two.
                     if stale or type(error) is not PairingError:
                         raise
                     stale = True

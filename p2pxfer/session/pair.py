@@ -75,6 +75,11 @@ class Pairing:
             assert handshake.keys is not None
             await self._verify(room, handshake.keys)
         except RoomBurnt as error:
+            if not handshake.guess_spent:  # it can't have found the code to be wrong
+                raise PairingError(
+                    "the other side left before codes were compared: it may run the same command",
+                    "one of the two should run p2pxfer send, and the other p2pxfer receive",
+                ) from error
             raise WrongCode("the other side has another code") from error
         except (PairingError, PeerMisbehaved, RendezvousMisbehaved) as error:
             await room.burn()
