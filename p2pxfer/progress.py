@@ -32,7 +32,10 @@ class CodeReady:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Nothing to do until somebody acts; ``on``: ``peer``, ``accept``, ``verify``."""
+    """Nothing to do until somebody acts.
+
+    ``on``: ``peer``, ``network``, ``verify``, ``accept``, ``receipt``.
+    """
 
     on: str
 

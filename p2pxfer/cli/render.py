@@ -72,6 +72,7 @@ WAITING = {
     "network": "Looking on this network",
     "accept": "Waiting for the other side to accept",
     "verify": "Waiting for the other side to compare the words",
+    "receipt": "All is sent: waiting for the other side to have the rest of it, and verify it",
 }
 THROUGH_RENDEZVOUS = (
     "No other path was found: the rendezvous itself carries the bytes, which it can't read. "

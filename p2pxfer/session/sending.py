@@ -7,6 +7,7 @@ the link came about is not known here.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import secrets
 import time
@@ -51,6 +52,7 @@ from p2pxfer.transfer.sender import Sender
 READ_AHEAD_FILES: Final = 512
 BACKLOG: Final = 128  # files; below that the feed is told of more
 SLICE: Final = 0.001  # seconds of packing before other tasks get the loop
+UNSAID: Final = 2.0  # seconds that the receipt may take before it is told that it is awaited
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class SendSide:
         self._current: Entry | None = None
         self._blocks: deque[SendBlock] = deque()
         self._walking: asyncio.Task[None] | None = None
+        self._all_sent: float | None = None  # when; infinite once it is told
         self.tally = Tally(progress)
         self.accepted: float | None = None
         self.skipped = 0
@@ -156,6 +159,8 @@ class SendSide:
     def advance(self, exchange: Exchange) -> bool:
         """Answer the machine with what the feed holds."""
         self._tell_feed()
+        if self._machine.all_sent:
+            self._tell_end(time.monotonic())
         pieces, answered = self._feed.pieces, False
         stop = time.monotonic() + SLICE
         while pieces and exchange.has_room() and self._answer(exchange):
@@ -164,6 +169,14 @@ class SendSide:
             if time.monotonic() > stop:
                 break
         return answered
+
+    def _tell_end(self, now: float) -> None:
+        """Say what is awaited when what was sent takes its time to get there, and be verified."""
+        if self._all_sent is None:
+            self._all_sent = now
+        elif now - self._all_sent >= UNSAID:
+            self._all_sent = math.inf
+            self._progress.emit(Waiting("receipt"))
 
     async def close(self) -> None:
         """Stop reading and walking."""

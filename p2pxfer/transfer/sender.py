@@ -76,6 +76,13 @@ class Sender(Dialogue[SenderAction]):
         """Content bytes in the blocks that went out so far, without those kept."""
         return self._size_moved
 
+    @property
+    def all_sent(self) -> bool:
+        """Whether all content is sent, and the other side has yet to settle some of it."""
+        listed = self.phase is Phase.MOVING and self._paging.complete
+        over = not self._wanted and self._file is None and not self._asked_root
+        return listed and over and self._ledger.decided == self._ledger.listed
+
     def add_entries(self, entries: Sequence[Entry]) -> None:
         """Entries found, in the manifest's order; also answers `Walk`.
 

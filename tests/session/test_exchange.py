@@ -12,7 +12,7 @@ from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, RendezvousM
 from p2pxfer.files.hashing import TransferRoot
 from p2pxfer.manifest import TransferKind
 from p2pxfer.pairing.keys import Role, SessionKeys
-from p2pxfer.progress import Connected, Finished, Reconnecting, Stalled
+from p2pxfer.progress import Connected, Finished, Reconnecting, Stalled, Waiting
 from p2pxfer.session import receive as receiving_room
 from p2pxfer.session import send as sending_room
 from p2pxfer.session.summary import Summary
@@ -349,3 +349,24 @@ async def test_a_receiver_that_was_started_again_is_offered_all_of_it_again(
     attack.link = returning.links[-1]
     await attack.ends(IntegrityError)
     assert not attack.events.all(Stalled)
+
+
+async def test_what_is_awaited_at_the_end_is_said(as_receiver, one, monkeypatch):
+    """Once, when all is sent and the other side takes its time; not before, and not at once."""
+    monkeypatch.setattr("p2pxfer.session.sending.UNSAID", 0.2)
+    attack = as_receiver(one)
+    peer, awaited = attack.peer, Waiting("receipt")
+    await peer.say(HELLO)
+    offer = await peer.hear(m.Offer)
+    await peer.hear(m.ManifestEnd)
+    await peer.say(m.Accept(), m.Want(1), m.Credit(MIB, 0))
+    await asyncio.sleep(0.4)
+    await peer.say(m.Credit(BIG >> 4, 0))
+    await peer.hear(m.FileEnd)
+    assert awaited not in attack.events.seen
+    await eventually(lambda: awaited in attack.events.seen)
+    await peer.say(m.Credit(BIG >> 4, 1))
+    end = await peer.hear(m.TransferEnd)
+    await peer.say(receipt(peer.receipt_key, offer, end))
+    assert isinstance(await attack.result(), Summary)
+    assert attack.events.seen.count(awaited) == 1
