@@ -73,9 +73,10 @@ def test_values_that_events_choose_from_are_documented():
     """Whose hands, which path, what is waited for."""
     for value in (*(fault.name.lower() for fault in Fault), *typing.get_args(progress.PathKind)):
         assert f"`{value}`" in NDJSON
-    assert "`peer`, `accept`, `verify`" in (inspect.getdoc(progress.Waiting) or "").replace(
-        "``", "`"
-    )
+    awaited = re.findall(r"``(\w+)``[,.]", inspect.getdoc(progress.Waiting) or "")
+    assert {"peer", "accept", "receipt"} <= set(awaited)
+    (row,) = (line for line in NDJSON.splitlines() if line.startswith("| `on` |"))
+    assert sorted(awaited) == sorted(re.findall(r"`(\w+)`[:,]", row))
 
 
 def test_the_readme_lists_the_exit_codes():
