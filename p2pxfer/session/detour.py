@@ -31,7 +31,7 @@ CHECKING: Final = 8.0  # seconds for a path to be found and the channel to open
 FOLLOWING: Final = 10.0  # seconds until B gives up a channel that A does not go over to
 STEADY: Final = 60.0  # seconds that a direct path must last to have been worth it
 PENALTY: Final = 2  # moments that are passed over next time if it did not
-MOST_EARLY: Final = 64  # messages that A may have said before B listens; it has one to say
+MOST_EARLY: Final = 4  # messages that A may have said before B listens; it has one to say
 
 FindDirect = Callable[[], Awaitable["Link"]]  # looks once: an open, direct link, or an error
 

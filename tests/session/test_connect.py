@@ -24,11 +24,12 @@ from p2pxfer.errors import (
 from p2pxfer.pairing.code import generate_chosen, parse
 from p2pxfer.pairing.handshake import Handshake
 from p2pxfer.pairing.hello import Hello
-from p2pxfer.pairing.keys import Role
+from p2pxfer.pairing.keys import Role, SessionKeys
 from p2pxfer.progress import CodeBurnt, CodeReady, Connected, Note
 from p2pxfer.rendezvous.client import RendezvousClient
 from p2pxfer.rendezvous.server import app
 from p2pxfer.session.connect import Connector
+from p2pxfer.session.detour import DIRECT
 from p2pxfer.session.network import Network, Sending
 from p2pxfer.session.pair import Pairing
 from p2pxfer.session.receive import receive
@@ -37,7 +38,7 @@ from p2pxfer.session.summary import Summary
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.frames import encode
 from tests.session.conftest import Answers, Events, eventually
-from tests.session.ends import HELLO, OFFER, file, manifest
+from tests.session.ends import HELLO, OFFER, MemoryChannel, MemoryLink, file, manifest
 
 PATIENCE = 120.0
 
@@ -323,3 +324,29 @@ async def test_a_hostile_sender_over_the_real_channel(network, tmp_path):
         await hostile.close()
         await way.close()
     assert not list(tmp_path.rglob("evil*"))
+
+
+KNOWS = Hello(capabilities=frozenset({DIRECT}), agent="p2pxfer/0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("relay_only", "peer", "looks"),
+    [
+        (False, KNOWS, True),
+        (False, Hello(), True),
+        (False, Hello(agent="p2pxfer/0.1.0"), False),
+        (True, KNOWS, False),
+        (True, Hello(), False),
+    ],
+    ids=["both", "of a side started again", "the other does not", "relay only", "relay only again"],
+)
+def test_who_looks_for_a_direct_path_past_a_relay(relay_only, peer, looks):
+    """Whoever is to go through relays only tells its addresses to nobody, however it may end."""
+    network = Network(rendezvous="http://rendezvous.invalid", relay_only=relay_only)
+    connector = Connector(network, verify=False, progress=Events(), interaction=Answers())
+    keys = SessionKeys(bytes(32), Role.A, bytes(32), peer, 1)
+    link = MemoryLink(MemoryChannel(), keys, relayed=True)
+    ways = connector.ways(link, 60.0)
+    assert ways is not None
+    assert (ways.direct is not None) == looks
+    assert connector.ways(link, 0.0) is None
