@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from p2pxfer.session.link import Link
 
 MOST_UNHEARD: Final = 16  # words that nobody has taken yet; an honest side says four a second
-MOST_OFFERS: Final = 8  # of one side in `OFFERS_IN` seconds
-OFFERS_IN: Final = 10.0
+MOST_WORDS: Final = 64  # of one side in `WHILE` seconds, signs of life aside
+MOST_OFFERS: Final = 8  # of them
+WHILE: Final = 10.0
 
 
 class Conversation:
@@ -50,7 +51,8 @@ class Conversation:
         self._last = time.monotonic()
         self._failure: TransferError | None = None
         self._offers: asyncio.Queue[str] = asyncio.Queue()
-        self._offered: deque[float] = deque(maxlen=MOST_OFFERS)  # when
+        self._spoken: deque[float] = deque(maxlen=MOST_WORDS)  # when
+        self._offered: deque[float] = deque(maxlen=MOST_OFFERS)
         self.on_answer: Callable[[], None] = lambda: None
         link.channel.on_message(self._take)
         link.channel.on_closed(self._closed)
@@ -96,8 +98,10 @@ class Conversation:
             message = decode(data)
             if len(self._heard) >= MOST_UNHEARD:
                 raise PeerMisbehaved("it says too much")
+            if not isinstance(message, Here):
+                self._count(self._spoken, "it says too much")
             if isinstance(message, Offer):
-                self._count_offer()
+                self._count(self._offered, "it offers other tracks again and again")
         except PeerMisbehaved as error:
             self._failure = self._failure or error
         else:
@@ -107,11 +111,10 @@ class Conversation:
                 self._heard.append(message)
         self._news.set()
 
-    def _count_offer(self) -> None:
-        now = time.monotonic()
-        if len(self._offered) == MOST_OFFERS and now - self._offered[0] < OFFERS_IN:
-            raise PeerMisbehaved("it offers other tracks again and again")
-        self._offered.append(now)
+    def _count(self, times: deque[float], complaint: str) -> None:
+        if len(times) == times.maxlen and self._last - times[0] < WHILE:
+            raise PeerMisbehaved(complaint)
+        times.append(self._last)
 
     async def _answer(self) -> None:
         """Answer offers one after the other."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from fractions import Fraction
 
 import av
 import pytest
+from aiortc.mediastreams import VideoStreamTrack
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved, RendezvousUnreachable, UsageError
 from p2pxfer.media.feeding import FedTrack
@@ -26,9 +28,14 @@ from p2pxfer.media.messages import (
 )
 from p2pxfer.media.source import opened
 from p2pxfer.media.wanted import Wanted
+from p2pxfer.peer import rtc
+from p2pxfer.peer.signals import parse_sdp
+from p2pxfer.peer.tracks import Tracks
 from p2pxfer.progress import (
     CodeReady,
+    Connected,
     Muted,
+    Note,
     NullProgress,
     Reconnecting,
     WatchEnded,
@@ -37,13 +44,15 @@ from p2pxfer.progress import (
 from p2pxfer.rendezvous.server import app
 from p2pxfer.session import camera, conversation, stage, watching
 from p2pxfer.session import record as recording
-from p2pxfer.session.conversation import MOST_OFFERS
+from p2pxfer.session.conversation import MOST_OFFERS, MOST_WORDS
+from p2pxfer.session.link import Link
 from p2pxfer.session.muting import Muting
 from p2pxfer.session.network import Network
 from p2pxfer.session.snap import numbered
 from p2pxfer.session.stage import Stage
 from p2pxfer.session.watching import CameraEnded, Watcher
 from p2pxfer.tracks import Received, TrackEnded
+from tests.peer.conftest import joined
 from tests.session.conftest import eventually
 from tests.session.ends import MemoryLink, channels, paired
 
@@ -95,6 +104,19 @@ def ends():
     link = MemoryLink(near, paired()[0])
     link.tracks = (Track(), Track("1"))
     return link, FarEnd(far)
+
+
+def short(path):
+    """A clip of three pictures, with something beside them."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        container.add_attachment("notes.txt", "text/plain", b"notes")
+        for number in range(3):
+            frame = av.VideoFrame(64, 64, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
 
 
 def staged():
@@ -199,11 +221,76 @@ async def test_offers_of_other_tracks_are_answered_in_turn():
         await watcher.close()
 
 
+class Left:
+    """A room that nobody needs any more."""
+
+    async def close(self):
+        """It is closed."""
+
+
+async def test_a_camera_that_comes_while_others_are_watched_is_watched_too():
+    """Over a real connection, whose further offer goes over its own channel."""
+    taken = Tracks(receives=("video",))
+    async with joined(a={"tracks": Tracks([VideoStreamTrack()])}, b={"tracks": taken}) as pair:
+        near, channel = await pair.open()
+        far, peer = FarEnd(near), pair.a._peer
+        link = Link(
+            channel,
+            paired()[1],
+            path=Connected("direct", "", "", None),
+            carrier=pair.b,
+            room=Left(),
+            mail=[],
+            held=contextlib.AsyncExitStack(),
+            media=(pair.b, taken),
+        )
+        watcher = Watcher(link, NullProgress())
+        await far.say(SHOWN)
+        await watcher.begin(audio=False)
+        assert isinstance(await far.heard.get(), Watch)
+        peer.addTransceiver(VideoStreamTrack(), "sendonly")
+        await far.say(Offer((await rtc.describe(peer, "offer")).sdp()))
+        answer = await far.heard.get()
+        await rtc.set_remote(peer, parse_sdp("answer", answer.sdp))
+        await far.say(Showing((*SHOWN.tracks, Shown("2", "video", "y"))))
+        await eventually(lambda: len(watcher.cameras()) == 2)
+        for name, track in watcher.cameras():
+            assert (await watcher.whole_picture(name, track, 0.0)).key
+        await watcher.close()
+
+
+async def test_what_is_shown_is_told_anew_once_a_clip_is_over_or_tracks_are_others(tmp_path):
+    """The rest goes on; and nothing but the offer was answered for it."""
+    path = tmp_path / "clip.mkv"
+    short(path)
+    link, far = ends()
+    told = Told()
+    names = ["clip.mkv", "test pattern"]
+    shown = Stage([Wanted(clip=str(path)), Wanted(clip="test:")], names, "VP8", Muting())
+    shown.tracks()
+    performing = asyncio.create_task(shown.perform(link, told))
+    await far.say(Watch(audio=False))
+    assert await far.heard.get() == Showing(())
+    assert await far.heard.get() == Showing(())
+    assert [event.text for event in told.events if isinstance(event, Note)] == ["clip.mkv is over"]
+    await far.say(Offer("x"))
+    assert await far.heard.get() == Answer("to x")
+    assert await far.heard.get() == Showing(())
+    far.channel.close()
+    await performing
+    assert isinstance(told.events[-1], WatchEnded)
+
+
 @pytest.mark.parametrize(
     ("words", "answered"),
-    [([Offer("anew")], 1), ([Offer("x")] * (MOST_OFFERS + 1), 0), ([Answer("x")], 0)],
+    [
+        ([Offer("anew")], 1),
+        ([Offer("x")] * (MOST_OFFERS + 1), 0),
+        ([Answer("x")], 0),
+        ([SHOWN] * MOST_WORDS, 0),
+    ],
 )
-async def test_offers_without_end_or_sense_end_the_session(words, answered):
+async def test_words_without_end_or_sense_end_the_session(words, answered):
     """Each costs this side work, and changes what is under way."""
     link, far = ends()
     watcher = Watcher(link, NullProgress())
@@ -211,8 +298,9 @@ async def test_offers_without_end_or_sense_end_the_session(words, answered):
         await far.say(SHOWN)
         await watcher.begin(audio=False)
         for word in words:
-            far.channel._sent.append(encode(word))
-        far.channel._flush_soon()
+            await far.say(word)
+            for _ in range(5):  # it may take that one before the next
+                await asyncio.sleep(0)
         with pytest.raises(PeerMisbehaved):
             await watcher.whole_picture(*watcher.cameras()[0], 0.0)
         assert len(link.offers) <= MOST_OFFERS
@@ -336,15 +424,7 @@ async def test_a_recording_without_a_picture_is_an_error(monkeypatch, tmp_path):
 async def test_a_clip_with_more_than_pictures_and_sound_begins_again(tmp_path):
     """Subtitles or data beside them have no decoder that could be told."""
     path = tmp_path / "clip.mkv"
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
-        container.add_attachment("notes.txt", "text/plain", b"notes")
-        for number in range(3):
-            frame = av.VideoFrame(64, 64, "yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, 10)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+    short(path)
     source = await opened(Wanted(clip=str(path), loop=True), audio=False)
     track = FedTrack("video")
     source.start({"video": track})
