@@ -216,7 +216,8 @@ class Transfer:
             if run.ended or any(event["failed"] == 0 for event in run.told("done")):
                 run.join()
         ends = [run.process.poll() for run in runs]
-        if ends == [9, 9] and self.spoilt:  # what the journal told of is there, and nobody's
+        if ends == [9, 9] and self.spoilt and self.faults["change-source"]:
+            # What the journal told of is there, and nobody's: it is not what is sent any more.
             return not self.cargo.missing(self.received())
         return (
             len(runs) == 2
