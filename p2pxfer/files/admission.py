@@ -165,7 +165,7 @@ class Gate:
 
     def _intend(self, folder: OutFolder, name: bytes) -> None:
         if self.journal is not None:
-            self.journal.intend([(folder.path + b"/" + name if folder.path else name, name)])
+            self.journal.intend([(folder.below(name), name)])
 
     def _judge_existing(self, admission: Admission, found: os.stat_result) -> None:
         if stat.S_ISDIR(found.st_mode):

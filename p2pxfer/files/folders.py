@@ -53,6 +53,10 @@ class OutFolder(Folder):
         self.pending = 0
         self.closed = False
 
+    def below(self, name: bytes) -> bytes:
+        """The path of ``name`` in it, relative to the root."""
+        return self.path + b"/" + name if self.path else name
+
 
 class OutFolders:
     """The chain of open folders, and those that wait for their files.

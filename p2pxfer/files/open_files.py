@@ -13,8 +13,9 @@ from p2pxfer.files.basis import open_partial
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.handles import FolderHandles
 from p2pxfer.files.leftovers import matches
+from p2pxfer.files.nameless import Nameless
 from p2pxfer.files.partial import Home, PartialFile
-from p2pxfer.files.placing import Nameless, Placing
+from p2pxfer.files.placing import Placing
 from p2pxfer.files.records import Partial
 from p2pxfer.files.space import free_space
 from p2pxfer.manifest import UNKNOWN_SIZE, Failure

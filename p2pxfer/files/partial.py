@@ -181,12 +181,22 @@ class PartialFile:
             self._sure.add(offset, offset + length)
 
 
-def set_attributes(fd: int, mode: int, mtime_ns: int) -> None:
-    """Set a file's permissions, never setuid, setgid or sticky, and its mtime, where possible."""
+def set_attributes(fd: int, mode: int, mtime_ns: int) -> os.stat_result:
+    """Set a file's permissions, never setuid, setgid or sticky, and its mtime, where possible.
+
+    Returns:
+        What it is then, but perhaps for its permissions.
+
+    Raises:
+        OSError: it can't be looked at.
+    """
     with contextlib.suppress(OSError, OverflowError):
         os.utime(fd, ns=(mtime_ns, mtime_ns))
-    with contextlib.suppress(OSError, AttributeError):  # Windows lacks it
-        os.fchmod(fd, mode & 0o777)
+    found = os.fstat(fd)
+    if found.st_mode & 0o7777 != mode & 0o777:
+        with contextlib.suppress(OSError, AttributeError):  # Windows lacks it
+            os.fchmod(fd, mode & 0o777)
+    return found
 
 
 def write_all(fd: int, offset: int, buffers: Buffers) -> None:

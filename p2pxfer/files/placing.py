@@ -6,73 +6,23 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from p2pxfer.files import collisions
 from p2pxfer.files.admission import Admission, Naming
 from p2pxfer.files.failures import EntryError, writing
+from p2pxfer.files.folders import OutFolder
 from p2pxfer.files.handles import FolderHandles
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.leftovers import matches
+from p2pxfer.files.nameless import Batch, Nameless, SmallFile
 from p2pxfer.files.naming import numbered, temporary
 from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new, sync_filesystem
 from p2pxfer.files.partial import CREATE, set_attributes, write_all
 from p2pxfer.files.records import Identity, Partial, Placed
+from p2pxfer.files.unnamed import UnnamedFiles
 from p2pxfer.manifest import Failure
 
 SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
-
-
-class SmallFile(NamedTuple):
-    """A file's whole content with its attributes, for `OutputTree.write_small`."""
-
-    admission: Admission
-    data: bytes
-    mode: int
-    mtime_ns: int
-
-
-@dataclass(slots=True)
-class Nameless:
-    """A file that is written, and has its temporary's name yet.
-
-    Attributes:
-        admission: what it is to become.
-        name: its temporary name; empty if it could not be made.
-        identity: which file it is.
-        error: why it is to be removed instead of named.
-    """
-
-    admission: Admission
-    name: bytes
-    identity: Identity | None = None
-    error: EntryError | None = None
-
-
-@dataclass(slots=True)
-class Batch:
-    """Small files that are written, and on their way to the disk together.
-
-    Attributes:
-        files: those, in order.
-        before: the batch that was on its way when these were written.
-        synced: what bringing them there came to; None if each was synced by itself.
-    """
-
-    files: list[Nameless]
-    before: Batch | None = field(repr=False)
-    synced: Future[EntryError | None] | None = None
-
-    @property
-    def own(self) -> EntryError | None:
-        """Why what was written may not be on the disk; waits until that is known."""
-        return None if self.synced is None else self.synced.result()
-
-    def lost(self) -> EntryError | None:
-        """The same, where the sync before may have been told of an error of these files."""
-        before, self.before = self.before, None
-        return self.own or (None if before is None else before.own)
 
 
 class Placing:
@@ -91,6 +41,7 @@ class Placing:
         self._name_limit = name_limit
         self.journal: Journal | None = None
         self._syncing: ThreadPoolExecutor | None = None
+        self._unnamed = UnnamedFiles(handles)
 
     def close(self) -> None:
         """Let go of the thread that syncs; idempotent."""
@@ -105,8 +56,7 @@ class Placing:
         """
         names = [temporary(admission.name, self._name_limit) for admission in admissions]
         if self.journal is not None:
-            for admission in admissions:
-                self._remove_earlier(self.journal, admission)
+            self._remove_earlier(self.journal, admissions)
             paths = (admission.entry.path for admission in admissions)
             self.journal.intend(zip(paths, names, strict=True))
         return names
@@ -123,6 +73,14 @@ class Placing:
                 return name, os.open(path, CREATE, 0o600, dir_fd=at)
             (name,) = self.draw([admission])
 
+    def drop(self, nameless: Nameless) -> None:
+        """Remove what was written, if it can be done."""
+        if nameless.fd is not None:
+            self._unnamed.close(nameless.fd)
+            nameless.fd = None
+        elif nameless.name:
+            self.remove(nameless.admission, nameless.name)
+
     def remove(self, admission: Admission, name: bytes) -> None:
         """Remove the temporary ``name``, if it can be done."""
         with contextlib.suppress(OSError):
@@ -132,29 +90,62 @@ class Placing:
     def still_there(self, admission: Admission, name: bytes) -> Partial | None:
         """The temporary ``name``, if it could not be removed."""
         with contextlib.suppress(OSError):
-            path, at = self._handles.locate(admission.folder, name)
-            found = os.stat(path, dir_fd=at, follow_symlinks=False)
-            return Partial.of(admission.entry, name, found)
+            if name:
+                path, at = self._handles.locate(admission.folder, name)
+                found = os.stat(path, dir_fd=at, follow_symlinks=False)
+                return Partial.of(admission.entry, name, found)
         return None
 
-    def write(self, small: SmallFile, name: bytes, *, sync: bool) -> Nameless:
-        """Write the temporary ``name`` with all that is to be in it."""
-        nameless = Nameless(small.admission, b"")
-        try:
-            nameless.name, fd = self.create(small.admission, name)
+    def write_all(self, batch: Sequence[SmallFile], *, sync: bool) -> list[Nameless]:
+        """Write files: without any name where the system has such, else as temporaries.
+
+        Nothing is linked in another's place, so what replaces a file is a temporary in any case.
+        """
+        written: list[Nameless] = []
+        named: list[tuple[Nameless, SmallFile]] = []
+        if self.journal is not None:
+            self._remove_earlier(self.journal, [small.admission for small in batch])
+        for small in batch:
+            admission = small.admission
+            nameless = Nameless(admission)
+            written.append(nameless)
+            if admission.naming is not Naming.REPLACE:
+                nameless.fd = self._unnamed.create(
+                    admission.folder, small.mode & 0o777, self._intend
+                )
+            if nameless.fd is None:
+                named.append((nameless, small))
+            else:
+                self._fill(nameless, nameless.fd, small, sync=sync)
+        names = self.draw([small.admission for _, small in named])
+        for (nameless, small), name in zip(named, names, strict=True):
             try:
-                if small.data:
-                    write_all(fd, 0, [small.data])
-                set_attributes(fd, small.mode, small.mtime_ns)
-                if sync:
-                    os.fsync(fd)
-                if self.journal is not None:
-                    nameless.identity = Identity.of(os.fstat(fd))
-            finally:
+                nameless.name, fd = self.create(small.admission, name)
+            except OSError as error:
+                nameless.error = writing(error)
+                continue
+            self._fill(nameless, fd, small, sync=sync)
+            try:
                 os.close(fd)
+            except OSError as error:
+                nameless.error = nameless.error or writing(error)
+        return written
+
+    def _fill(self, nameless: Nameless, fd: int, small: SmallFile, *, sync: bool) -> None:
+        """Write all that is to be in a file."""
+        try:
+            if small.data:
+                write_all(fd, 0, [small.data])
+            found = set_attributes(fd, small.mode, small.mtime_ns)
+            if sync:
+                os.fsync(fd)
+            nameless.identity = Identity.of(found)
         except OSError as error:
             nameless.error = writing(error)
-        return nameless
+
+    def _intend(self, folder: OutFolder, name: bytes) -> None:
+        if self.journal is not None:
+            self.journal.intend([(folder.below(name), name)])
 
     def syncs_together(self, count: int) -> bool:
         """Whether `sync` serves ``count`` files better than an fsync each.
@@ -229,9 +220,9 @@ class Placing:
             nameless.error = nameless.error or lost
             wanted = admission.name
             if nameless.error is None:
-                nameless.error = self.place(admission, nameless.name)
-            elif nameless.name:
-                self.remove(admission, nameless.name)
+                nameless.error = self._place(nameless)
+            else:
+                self.drop(nameless)
             if nameless.error is not None:
                 gone.append(admission.entry.path)
                 stuck.append(self.still_there(admission, nameless.name))
@@ -244,15 +235,22 @@ class Placing:
                 self.journal.partial(partial)
         return [nameless.error for nameless in batch]
 
-    def place(self, admission: Admission, name: bytes) -> EntryError | None:
-        """Give the temporary ``name`` its target's name, or remove it and say why not."""
+    def _place(self, nameless: Nameless) -> EntryError | None:
+        """Give a file its target's name, or remove it and say why not."""
+        admission, fd = nameless.admission, nameless.fd
         try:
-            self._give_name(admission, lambda target: self._rename(admission, name, target))
+            if fd is None:
+                name = nameless.name
+                self._give_name(admission, lambda target: self._rename(admission, name, target))
+            else:
+                folder = admission.folder
+                self._give_name(admission, lambda target: self._unnamed.link(fd, folder, target))
+                self.drop(nameless)  # the handle: it has a name that stays
         except OSError as error:
-            self.remove(admission, name)
+            self.drop(nameless)
             return writing(error)
         except EntryError as error:
-            self.remove(admission, name)
+            self.drop(nameless)
             return error
         return None
 
@@ -276,13 +274,16 @@ class Placing:
         if self.journal is not None:
             self.journal.placed([Placed(admission.entry.path, admission.name, identity)])
 
-    def _remove_earlier(self, journal: Journal, admission: Admission) -> None:
-        partial = journal.take_partial(admission.entry.path)
-        if partial is not None:
-            with contextlib.suppress(OSError):
-                path, at = self._handles.locate(admission.folder, partial.temporary)
-                if matches(os.stat(path, dir_fd=at, follow_symlinks=False), partial):
-                    os.unlink(path, dir_fd=at)
+    def _remove_earlier(self, journal: Journal, admissions: Sequence[Admission]) -> None:
+        if not journal.earlier_partials:
+            return
+        for admission in admissions:
+            partial = journal.take_partial(admission.entry.path)
+            if partial is not None:
+                with contextlib.suppress(OSError):
+                    path, at = self._handles.locate(admission.folder, partial.temporary)
+                    if matches(os.stat(path, dir_fd=at, follow_symlinks=False), partial):
+                        os.unlink(path, dir_fd=at)
 
     def _give_name(self, admission: Admission, attempt: Callable[[bytes], None]) -> None:
         try:

@@ -24,11 +24,12 @@ from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolders
 from p2pxfer.files.handles import HANDLES
 from p2pxfer.files.journal import Journal
+from p2pxfer.files.nameless import Batch, Nameless, SmallFile
 from p2pxfer.files.native import sync_filesystem
 from p2pxfer.files.open_files import OpenFiles
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.paths import NameRules
-from p2pxfer.files.placing import Batch, Nameless, Placing, SmallFile
+from p2pxfer.files.placing import Placing
 from p2pxfer.files.records import Identity
 from p2pxfer.files.space import Space, free_space
 from p2pxfer.manifest import Entry, Failure
@@ -152,7 +153,7 @@ class OutputTree:
         return self._named(batch, lost)
 
     def write_small(self, batch: Sequence[SmallFile], before: Batch | None = None) -> Batch:
-        """Write many small files, and begin to sync them; some 256 to 1,024 serve best.
+        """Write many small files, and begin to sync them; some hundred serve best.
 
         Args:
             batch: what to write.
@@ -162,11 +163,7 @@ class OutputTree:
             What `name_small` or `drop_small` has to be told.
         """
         together = self._placing.syncs_together(len(batch))
-        names = self._placing.draw([small.admission for small in batch])
-        files = [
-            self._placing.write(small, name, sync=not together)
-            for small, name in zip(batch, names, strict=True)
-        ]
+        files = self._placing.write_all(batch, sync=not together)
         return self._placing.begin_sync(files, before) if together else Batch(files, before)
 
     def name_small(self, batch: Batch) -> list[EntryError | None]:
@@ -180,8 +177,7 @@ class OutputTree:
     def drop_small(self, batch: Batch) -> None:
         """Remove what was written, instead of naming it."""
         for nameless in batch.files:
-            if nameless.name:
-                self._placing.remove(nameless.admission, nameless.name)
+            self._placing.drop(nameless)
             self._settle(nameless.admission)
 
     def may_hold(self, admission: Admission) -> bool:

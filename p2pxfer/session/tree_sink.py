@@ -34,7 +34,7 @@ from p2pxfer.session.sinks import (
 )
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
 
-SMALL_BATCH: Final = 1024  # files whose syncs are shared
+SMALL_BATCH: Final = 384  # files whose syncs are shared; two batches are under way at once
 SMALL_BYTES: Final = 8 * 1024 * 1024  # of their content, held until they are written
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from p2pxfer.files.writer import OutputTree
@@ -11,6 +13,15 @@ from p2pxfer.files.writer import OutputTree
 def root(tmp_path):
     """The output directory, which does not exist yet."""
     return tmp_path / "out"
+
+
+@pytest.fixture
+def few_handles():
+    """A low limit, as some systems have: too few for files without a name."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -165,6 +165,7 @@ def test_what_was_only_intended_is_removed(journals, root, partial):
     assert partial
 
 
+@pytest.mark.usefixtures("few_handles")
 def test_what_is_written_while_others_are_named_is_known(journals, root):
     """Killed between two batches of small files: the journal still tells of the second's."""
     journal = journals.create(header(root))

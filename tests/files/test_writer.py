@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 
 import pytest
@@ -268,8 +267,11 @@ def test_a_file_that_appears_meanwhile_is_not_lost(out, root):
     assert sorted(os.listdir(root)) == ["f", "g"]
 
 
-def test_one_bad_file_does_not_spoil_a_batch(root):
-    """Of many committed together, each has its own outcome."""
+@pytest.mark.parametrize("few", [False, True])
+def test_one_bad_file_does_not_spoil_a_batch(root, few, request):
+    """Of many committed together, each has its own outcome, with few descriptors as with many."""
+    if few:
+        request.getfixturevalue("few_handles")
     with OutputTree(root) as tree:
         small = [SmallFile(admit_file(tree, b"%d" % n), b"x", 0o644, 1) for n in range(10)]
         (root / "4").write_bytes(b"theirs")
@@ -284,6 +286,31 @@ def test_one_bad_file_does_not_spoil_a_batch(root):
             None
         ] * 4
     assert len(os.listdir(root)) == 18
+
+
+def test_small_files_are_nobodys_until_they_are_whole(root):
+    """Before they get their names nothing is in the folder, and nothing once they are dropped."""
+    handles = len(os.listdir("/proc/self/fd"))
+    with OutputTree(root, existing=ExistingPolicy.RENAME) as tree:
+        (root / "a").write_bytes(b"theirs")
+        small = [
+            SmallFile(admit_file(tree, n), b"x" * 10, 0o666, MTIME) for n in (b"a", b"b", b"c")
+        ]
+        batch = tree.write_small(small)
+        assert os.listdir(root) == ["a"]
+        tree.drop_small(batch)
+        assert os.listdir(root) == ["a"]
+        small = [
+            small._replace(admission=admit_file(tree, small.admission.name)) for small in small
+        ]
+        assert tree.name_small(tree.write_small(small)) == [None] * 3
+    assert sorted(os.listdir(root)) == ["a", "a (1)", "b", "c"]
+    assert (root / "a").read_bytes() == b"theirs"
+    for name in ("a (1)", "b", "c"):
+        found = (root / name).stat()
+        assert (found.st_size, found.st_mtime_ns, found.st_nlink) == (10, MTIME, 1)
+        assert stat.S_IMODE(found.st_mode) == 0o666  # whatever the umask is
+    assert len(os.listdir("/proc/self/fd")) == handles
 
 
 def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatch):
@@ -353,22 +380,18 @@ def test_portable_names(root):
         assert put(tree, b"fine")[0] is None
 
 
+@pytest.mark.usefixtures("few_handles")
 def test_depth_300_with_few_descriptors(out, root):
     """Far past PATH_MAX, files at every level written after the last, 256 descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    try:
-        path = b"d" * 100
-        leaves = []
-        for _ in range(300):
-            assert out.admit(folder_entry(path, 0o700, 111)).failure is None
-            leaves.append(admit_file(out, path + b"/a"))
-            path += b"/" + b"d" * 100
-        small = [SmallFile(leaf, b"x", 0o644, 1) for leaf in leaves]
-        assert out.name_small(out.write_small(small)) == [None] * 300
-        out.finish()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    path = b"d" * 100
+    leaves = []
+    for _ in range(300):
+        assert out.admit(folder_entry(path, 0o700, 111)).failure is None
+        leaves.append(admit_file(out, path + b"/a"))
+        path += b"/" + b"d" * 100
+    small = [SmallFile(leaf, b"x", 0o644, 1) for leaf in leaves]
+    assert out.name_small(out.write_small(small)) == [None] * 300
+    out.finish()
     depth = 0
     fd = os.open(root, os.O_RDONLY)
     while os.listdir(fd) != ["a"] and depth < 300:

@@ -1,0 +1,64 @@
+"""Small files on their way to the disk, before they have their names: values. No disk in here."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from p2pxfer.files.admission import Admission
+from p2pxfer.files.failures import EntryError
+from p2pxfer.files.records import Identity
+
+
+class SmallFile(NamedTuple):
+    """A file's whole content with its attributes, for `OutputTree.write_small`."""
+
+    admission: Admission
+    data: bytes
+    mode: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class Nameless:
+    """A file that is written, and does not have its own name yet.
+
+    Attributes:
+        admission: what it is to become.
+        name: its temporary name; empty if it has none, or could not be made.
+        fd: a handle on it, while it has no name at all.
+        identity: which file it is.
+        error: why it is to be removed instead of named.
+    """
+
+    admission: Admission
+    name: bytes = b""
+    fd: int | None = None
+    identity: Identity | None = None
+    error: EntryError | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Small files that are written, and on their way to the disk together.
+
+    Attributes:
+        files: those, in order.
+        before: the batch that was on its way when these were written.
+        synced: what bringing them there came to; None if each was synced by itself.
+    """
+
+    files: list[Nameless]
+    before: Batch | None = field(repr=False)
+    synced: Future[EntryError | None] | None = None
+
+    @property
+    def own(self) -> EntryError | None:
+        """Why what was written may not be on the disk; waits until that is known."""
+        return None if self.synced is None else self.synced.result()
+
+    def lost(self) -> EntryError | None:
+        """The same, where the sync before may have been told of an error of these files."""
+        before, self.before = self.before, None
+        return self.own or (None if before is None else before.own)

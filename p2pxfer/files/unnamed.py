@@ -1,0 +1,109 @@
+"""Files that have no name until they are whole, on the systems and filesystems that have such.
+
+Linux makes them (open(2), O_TMPFILE) and lets them be linked to a name. Nobody can open one before,
+a killed process leaves nothing of it, and a folder changes once for each, not three times as for a
+temporary that is renamed. Where any of that can't be had, there are temporaries (``placing.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from p2pxfer.files.folders import OutFolder
+from p2pxfer.files.handles import NAME_LIMIT, FolderHandles
+from p2pxfer.files.naming import temporary
+
+_MOST_OPEN = 768  # at once: two batches
+_SPARED = 256  # handles that are left to others, where the system's limit is low
+_TMPFILE = getattr(os, "O_TMPFILE", 0)
+_CREATE = _TMPFILE | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+
+
+class UnnamedFiles:
+    """Those of one tree that are open.
+
+    Args:
+        handles: the tree's.
+    """
+
+    def __init__(self, handles: FolderHandles) -> None:
+        self._handles = handles
+        self._open = 0
+        self._most = 0
+        self._works: dict[int, bool] = {}  # by device
+
+    def create(
+        self, folder: OutFolder, mode: int, intend: Callable[[OutFolder, bytes], None]
+    ) -> int | None:
+        """A handle on a new file that can be linked into ``folder``; None where there is none.
+
+        Args:
+            folder: where it is to be.
+            mode: permission bits, from which the system takes those of the umask.
+            intend: told the name of a file in the folder that is about to be made and removed.
+        """
+        works = self._works.get(folder.device)
+        if works is None:
+            self._most = min(_most_handles() - _SPARED, _MOST_OPEN)
+            works = self._works[folder.device] = self._try(folder, intend)
+        if not works or self._open >= self._most:
+            return None
+        try:
+            fd = self._make(folder, mode)
+        except OSError:  # making a temporary will say what is wrong, if it fails as well
+            return None
+        self._open += 1
+        return fd
+
+    def link(self, fd: int, folder: OutFolder, name: bytes) -> None:
+        """Give it its name.
+
+        Raises:
+            FileExistsError: something has that name.
+            OSError: it can't be had.
+        """
+        path, at = self._handles.locate(folder, name)
+        os.link(b"/proc/self/fd/%d" % fd, path, dst_dir_fd=at)
+
+    def close(self, fd: int) -> None:
+        """Let go of it: without a name it is gone."""
+        self._open -= 1
+        with contextlib.suppress(OSError):  # what is to stay was synced
+            os.close(fd)
+
+    def _make(self, folder: OutFolder, mode: int) -> int:
+        path, at = self._handles.locate(folder)
+        return os.open(path, _CREATE, mode, dir_fd=at)
+
+    def _try(self, folder: OutFolder, intend: Callable[[OutFolder, bytes], None]) -> bool:
+        """Whether the folder's filesystem has such files, and links to them."""
+        if not _TMPFILE:
+            return False
+        try:
+            fd = self._make(folder, 0o600)
+        except OSError:
+            return False
+        probe = temporary(b"", NAME_LIMIT)
+        try:
+            intend(folder, probe)
+            self.link(fd, folder, probe)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+            with contextlib.suppress(OSError):
+                path, at = self._handles.locate(folder, probe)
+                os.unlink(path, dir_fd=at)
+        return True
+
+
+def _most_handles() -> int:
+    """Handles that this process may have open at once."""
+    if not _TMPFILE:
+        return 0
+    import resource  # noqa: PLC0415  # Windows lacks it
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else _MOST_OPEN + _SPARED
