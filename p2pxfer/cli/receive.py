@@ -34,6 +34,7 @@ from p2pxfer.cli.options import (
 )
 from p2pxfer.cli.quantities import byte_count, patience, seconds
 from p2pxfer.errors import UsageError
+from p2pxfer.files.handles import more_handles
 
 if TYPE_CHECKING:
     from p2pxfer.cli.render import Renderer
@@ -181,6 +182,7 @@ def receive(
         ),
         flags=flags,
     )
+    more_handles()
     return run(renderer, lambda: order.carry_out(renderer))
 
 

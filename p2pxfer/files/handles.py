@@ -14,15 +14,30 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 from collections import OrderedDict
 
 HANDLES = 48  # open at once: two trees and a connection fit into macOS' default of 256 descriptors
 NAME_LIMIT = 255  # bytes in a name where the filesystem does not say (NAME_MAX)
+MANY = 4096  # files that a process may have open if it asks, on most systems at least
 HAS_HANDLES = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 
 _BASE_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _BELOW_FLAGS = _BASE_FLAGS | getattr(os, "O_NOFOLLOW", 0)
 _CLOSED = -1
+
+
+def more_handles() -> None:
+    """Let this process have more files open, where the system does if it is asked."""
+    if not sys.platform.startswith("linux"):
+        return
+    import resource  # noqa: PLC0415  # Windows lacks it
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = MANY if hard == resource.RLIM_INFINITY else min(hard, MANY)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 class Folder:

@@ -95,6 +95,12 @@ def file_root(digests: Iterable[bytes], size: int) -> bytes:
     return root
 
 
+def whole_root(data: bytes | bytearray | memoryview) -> bytes:
+    """The root of a file of one block at most, which is all of ``data``."""
+    size = len(data)
+    return file_root((block_digest(data),) if size else (), size)
+
+
 class TransferRoot:
     """Takes every entry of a transfer in order, with its outcome, and ends in one root."""
 
@@ -104,24 +110,25 @@ class TransferRoot:
         self._hasher = blake3(derive_key_context=TRANSFER_CONTEXT)
         self._count = 0
 
-    def add(self, entry: Entry, failure: Failure | None, file_root: bytes) -> None:
-        """Add the next entry.
+    def add(self, ended: Iterable[tuple[Entry, Failure | None, bytes]]) -> None:
+        """Add the next entries.
 
         Args:
-            entry: as the manifest carries it.
-            failure: why the sender could not send it whole, or None.
-            file_root: a file's `FileRoot`, 32 bytes; empty for other kinds and failed files.
+            ended: each as the manifest carries it; why the sender could not send it whole, or None;
+                a file's `FileRoot`, 32 bytes, empty for other kinds and failed files.
 
         Raises:
             ValueError: a root where none belongs, or none where one does.
         """
-        wanted = DIGEST_SIZE if entry.kind is EntryKind.FILE and failure is None else 0
-        if len(file_root) != wanted:
-            raise ValueError(f"a file root of {len(file_root)} bytes where {wanted} belong")
-        path, target = entry.path, entry.target
-        head = _RECORD.pack(entry.kind, failure or 0, entry.mode, entry.mtime_ns, len(path))
-        self._hasher.update(b"".join((head, path, _LENGTH.pack(len(target)), target, file_root)))
-        self._count += 1
+        parts: list[bytes] = []
+        for (kind, path, _, mode, mtime_ns, target), failure, file_root in ended:
+            wanted = DIGEST_SIZE if kind is EntryKind.FILE and failure is None else 0
+            if len(file_root) != wanted:
+                raise ValueError(f"a file root of {len(file_root)} bytes where {wanted} belong")
+            head = _RECORD.pack(kind, failure or 0, mode, mtime_ns, len(path))
+            parts += (head, path, _LENGTH.pack(len(target)), target, file_root)
+            self._count += 1
+        self._hasher.update(b"".join(parts))
 
     def digest(self) -> bytes:
         """The root over all that was added so far."""

@@ -15,7 +15,7 @@ class SmallFile(NamedTuple):
     """A file's whole content with its attributes, for `OutputTree.write_small`."""
 
     admission: Admission
-    data: bytes
+    data: bytes | memoryview
     mode: int
     mtime_ns: int
 
@@ -30,6 +30,8 @@ class Nameless:
         fd: a handle on it, while it has no name at all.
         identity: which file it is.
         error: why it is to be removed instead of named.
+        noted: the journal has it as placed.
+        linked: it has its name by now, and no handle.
     """
 
     admission: Admission
@@ -37,6 +39,8 @@ class Nameless:
     fd: int | None = None
     identity: Identity | None = None
     error: EntryError | None = None
+    noted: bool = False
+    linked: bool = False
 
 
 @dataclass(slots=True)
@@ -46,12 +50,17 @@ class Batch:
     Attributes:
         files: those, in order.
         before: the batch that was on its way when these were written.
-        synced: what bringing them there came to; None if each was synced by itself.
+        synced: what bringing them there came to; None if each was synced by itself. Until then
+            the files are not to be touched.
     """
 
     files: list[Nameless]
     before: Batch | None = field(repr=False)
     synced: Future[EntryError | None] | None = None
+
+    def known(self) -> bool:
+        """Whether what bringing them there came to is known, without waiting for it."""
+        return self.synced is None or self.synced.done()
 
     @property
     def own(self) -> EntryError | None:

@@ -190,8 +190,10 @@ def set_attributes(fd: int, mode: int, mtime_ns: int) -> os.stat_result:
     Raises:
         OSError: it can't be looked at.
     """
-    with contextlib.suppress(OSError, OverflowError):
+    try:  # noqa: SIM105  # there may be very many files
         os.utime(fd, ns=(mtime_ns, mtime_ns))
+    except (OSError, OverflowError):
+        pass
     found = os.fstat(fd)
     if found.st_mode & 0o7777 != mode & 0o777:
         with contextlib.suppress(OSError, AttributeError):  # Windows lacks it

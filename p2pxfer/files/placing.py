@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from p2pxfer.files import collisions
@@ -19,9 +19,10 @@ from p2pxfer.files.naming import numbered, temporary
 from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new, sync_filesystem
 from p2pxfer.files.partial import CREATE, set_attributes, write_all
 from p2pxfer.files.records import Identity, Partial, Placed
-from p2pxfer.files.unnamed import UnnamedFiles
+from p2pxfer.files.unnamed import UnnamedFiles, link_at
 from p2pxfer.manifest import Failure
 
+MOST_FOLDERS = 64  # of one batch whose handles are kept for naming it
 SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
 
 
@@ -74,8 +75,10 @@ class Placing:
             (name,) = self.draw([admission])
 
     def drop(self, nameless: Nameless) -> None:
-        """Remove what was written, if it can be done."""
-        if nameless.fd is not None:
+        """Remove what was written, if it can be done and it did not get its name."""
+        if nameless.linked:
+            self._unnamed.closed()
+        elif nameless.fd is not None:
             self._unnamed.close(nameless.fd)
             nameless.fd = None
         elif nameless.name:
@@ -134,8 +137,10 @@ class Placing:
     def _fill(self, nameless: Nameless, fd: int, small: SmallFile, *, sync: bool) -> None:
         """Write all that is to be in a file."""
         try:
-            if small.data:
-                write_all(fd, 0, [small.data])
+            data = small.data
+            written = os.write(fd, data)
+            if written < len(data):
+                write_all(fd, written, [memoryview(data)[written:]])
             found = set_attributes(fd, small.mode, small.mtime_ns)
             if sync:
                 os.fsync(fd)
@@ -163,7 +168,10 @@ class Placing:
             return writing(error)
 
     def begin_sync(self, files: list[Nameless], before: Batch | None) -> Batch:
-        """Do the same in a thread of its own, which runs no Python meanwhile."""
+        """Do the same in a thread of its own, which then names what has no name at all.
+
+        So that is told the journal now, and found out with `place_all` whether it went well.
+        """
         batch = Batch(files, before)
         try:
             places = self._places(nameless.admission for nameless in files)
@@ -171,15 +179,38 @@ class Placing:
             batch.synced = Future()
             batch.synced.set_result(writing(error))
             return batch
+        links = self._links(files)
+        earlier = None if before is None else before.synced
         if self._syncing is None:
             self._syncing = ThreadPoolExecutor(1, "p2pxfer-sync")
         try:
-            batch.synced = self._syncing.submit(_sync, places)
+            batch.synced = self._syncing.submit(_sync_and_link, places, links, earlier)
         except RuntimeError:  # no thread is to be had: nobody will run what was queued
             self._syncing = None
             batch.synced = Future()
-            batch.synced.set_result(_sync(places))
+            batch.synced.set_result(_sync_and_link(places, links, earlier))
         return batch
+
+    def _links(self, files: list[Nameless]) -> dict[int, list[Nameless]]:
+        """What has no name, by handles of its own on the folders; nothing if these are many."""
+        whole: dict[OutFolder, list[Nameless]] = {}
+        for nameless in files:
+            if nameless.fd is not None and nameless.error is None:
+                whole.setdefault(nameless.admission.folder, []).append(nameless)
+        links: dict[int, list[Nameless]] = {}
+        if len(whole) > MOST_FOLDERS:
+            return links
+        for folder, some in whole.items():
+            with contextlib.suppress(OSError):  # then naming them will fail, and say why
+                _, at = self._handles.locate(folder)
+                assert at is not None
+                links[os.dup(at)] = some
+        if self.journal is not None:
+            for some in links.values():
+                self.journal.placed(_placed(some))
+                for nameless in some:
+                    nameless.noted = True
+        return links
 
     def _places(self, admissions: Iterable[Admission]) -> list[int]:
         """A handle of its own on each filesystem of ``admissions``.
@@ -213,7 +244,7 @@ class Placing:
             For each None, or why it was removed.
         """
         if self.journal is not None and lost is None:
-            self.journal.placed(_placed(batch))
+            self.journal.placed(_placed([nameless for nameless in batch if not nameless.noted]))
         gone, stuck = [], []
         for nameless in batch:
             admission = nameless.admission
@@ -239,7 +270,10 @@ class Placing:
         """Give a file its target's name, or remove it and say why not."""
         admission, fd = nameless.admission, nameless.fd
         try:
-            if fd is None:
+            if nameless.linked:
+                self.drop(nameless)
+                collisions.note(self._handles, admission.folder, admission.name)
+            elif fd is None:
                 name = nameless.name
                 self._give_name(admission, lambda target: self._rename(admission, name, target))
             else:
@@ -325,6 +359,26 @@ def _placed(batch: Sequence[Nameless]) -> list[Placed]:
         for nameless in batch
         if nameless.error is None and nameless.identity is not None
     ]
+
+
+def _sync_and_link(
+    places: Sequence[int],
+    links: Mapping[int, Sequence[Nameless]],
+    before: Future[EntryError | None] | None,
+) -> EntryError | None:
+    """Sync, then name, unless files may be lost; what can't be named keeps its handle."""
+    lost = _sync(places)
+    safe = lost is None and (before is None or before.result() is None)
+    for at, some in links.items():
+        for nameless in some:
+            fd = nameless.fd
+            if safe and fd is not None:
+                with contextlib.suppress(OSError):
+                    link_at(fd, at, nameless.admission.name)
+                    nameless.fd, nameless.linked = None, True
+                    os.close(fd)
+        os.close(at)
+    return lost
 
 
 def _sync(places: Sequence[int]) -> EntryError | None:

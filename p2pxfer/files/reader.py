@@ -12,9 +12,8 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from p2pxfer.files.failures import EntryError, reading
 from p2pxfer.files.handles import HANDLES, Folder, FolderHandles
@@ -29,6 +28,7 @@ _FLAGS = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
+_HAS_PREAD = hasattr(os, "pread")
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -114,8 +114,7 @@ class SourceFile:
             self._fd = -1
 
 
-@dataclass(slots=True)
-class Content:
+class Content(NamedTuple):
     """What `SourceTree.read_small` found.
 
     Attributes:
@@ -196,18 +195,16 @@ class SourceTree:
     def _read_whole(self, source: bytes, entry: Entry, limit: int) -> Content:
         fd, before = self._open(source, entry)
         try:
-            size = before.st_size
-            content = Content(size, stat.S_IMODE(before.st_mode), before.st_mtime_ns)
+            size, mode, mtime_ns = before.st_size, stat.S_IMODE(before.st_mode), before.st_mtime_ns
             if size > limit:
-                return content
+                return Content(size, mode, mtime_ns)
             data = pread(fd, size + 1, 0)
             after = os.fstat(fd)
         finally:
             os.close(fd)
-        if len(data) != size or after.st_size != size or after.st_mtime_ns != before.st_mtime_ns:
+        if len(data) != size or after.st_size != size or after.st_mtime_ns != mtime_ns:
             raise EntryError(Failure.CHANGED, "it changed while it was read")
-        content.data = data
-        return content
+        return Content(size, mode, mtime_ns, data)
 
     def _open(self, source: bytes, entry: Entry) -> tuple[int, os.stat_result]:
         _, _, inner = entry.path.partition(b"/")
@@ -250,7 +247,7 @@ class SourceTree:
 
 def pread(fd: int, length: int, offset: int) -> bytes:
     """Read what the system gives at once at ``offset``; empty at the end."""
-    if hasattr(os, "pread"):
+    if _HAS_PREAD:
         return os.pread(fd, length, offset)
     os.lseek(fd, offset, os.SEEK_SET)
     return os.read(fd, length)

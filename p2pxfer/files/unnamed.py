@@ -15,8 +15,10 @@ from p2pxfer.files.folders import OutFolder
 from p2pxfer.files.handles import NAME_LIMIT, FolderHandles
 from p2pxfer.files.naming import temporary
 
-_MOST_OPEN = 768  # at once: two batches
-_SPARED = 256  # handles that are left to others, where the system's limit is low
+_BATCHES = 3  # that are open at once: one is written, two are synced
+_BATCH = 1024  # files, where as many may be open; each sync takes its time
+_LEAST_BATCH = 64  # below that temporaries serve better
+_SPARED = 256  # handles that are left to others
 _TMPFILE = getattr(os, "O_TMPFILE", 0)
 _CREATE = _TMPFILE | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
 
@@ -46,7 +48,7 @@ class UnnamedFiles:
         """
         works = self._works.get(folder.device)
         if works is None:
-            self._most = min(_most_handles() - _SPARED, _MOST_OPEN)
+            self._most = _BATCHES * _open_together()
             works = self._works[folder.device] = self._try(folder, intend)
         if not works or self._open >= self._most:
             return None
@@ -65,7 +67,12 @@ class UnnamedFiles:
             OSError: it can't be had.
         """
         path, at = self._handles.locate(folder, name)
-        os.link(b"/proc/self/fd/%d" % fd, path, dst_dir_fd=at)
+        assert at is not None
+        link_at(fd, at, path)
+
+    def closed(self) -> None:
+        """Somebody else has closed one."""
+        self._open -= 1
 
     def close(self, fd: int) -> None:
         """Let go of it: without a name it is gone."""
@@ -79,7 +86,7 @@ class UnnamedFiles:
 
     def _try(self, folder: OutFolder, intend: Callable[[OutFolder, bytes], None]) -> bool:
         """Whether the folder's filesystem has such files, and links to them."""
-        if not _TMPFILE:
+        if not self._most:
             return False
         try:
             fd = self._make(folder, 0o600)
@@ -99,11 +106,22 @@ class UnnamedFiles:
         return True
 
 
-def _most_handles() -> int:
-    """Handles that this process may have open at once."""
+def link_at(fd: int, at: int, name: bytes) -> None:
+    """Give it a name in the folder ``at``; errors as of `UnnamedFiles.link`."""
+    os.link(b"/proc/self/fd/%d" % fd, name, dst_dir_fd=at)
+
+
+def best_together() -> int:
+    """How many small files serve best in one batch."""
+    return _open_together() or _BATCH
+
+
+def _open_together() -> int:
+    """How many files of one batch may be open at once; 0 where none can be without a name."""
     if not _TMPFILE:
         return 0
     import resource  # noqa: PLC0415  # Windows lacks it
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft != resource.RLIM_INFINITY else _MOST_OPEN + _SPARED
+    room = _BATCH if soft == resource.RLIM_INFINITY else (soft - _SPARED) // _BATCHES
+    return min(room, _BATCH) if room >= _LEAST_BATCH else 0

@@ -136,11 +136,13 @@ class _Walk:
     options: WalkOptions
     command_line: list[Scope]
     handles: FolderHandles = field(init=False)
+    prefix: bytes = field(init=False)
     levels: list[_Level] = field(init=False, default_factory=list)
 
     def run(self) -> Iterator[Found | Skipped]:
         """All of it."""
         name, found = self.argument.name, self.argument.found
+        self.prefix = os.path.join(self.argument.source, b"")
         yield Found(_entry(EntryKind.DIRECTORY, name, found), self.argument.source)
         root = Folder(None, b"")
         follow = self.options.symlinks == "follow"
@@ -251,7 +253,7 @@ class _Walk:
         return reading(error).message
 
     def _source(self, inner: bytes) -> bytes:
-        return os.path.join(self.argument.source, inner)
+        return self.prefix + inner
 
 
 def _entry(kind: EntryKind, path: bytes, found: os.stat_result, target: bytes = b"") -> Entry:

@@ -32,6 +32,7 @@ from p2pxfer.files.paths import NameRules
 from p2pxfer.files.placing import Placing
 from p2pxfer.files.records import Identity
 from p2pxfer.files.space import Space, free_space
+from p2pxfer.files.unnamed import best_together
 from p2pxfer.manifest import Entry, Failure
 
 __all__ = ["Batch", "OutputTree", "SmallFile"]
@@ -153,7 +154,7 @@ class OutputTree:
         return self._named(batch, lost)
 
     def write_small(self, batch: Sequence[SmallFile], before: Batch | None = None) -> Batch:
-        """Write many small files, and begin to sync them; some hundred serve best.
+        """Write many small files, and begin to sync them; `together` serve best.
 
         Args:
             batch: what to write.
@@ -175,10 +176,16 @@ class OutputTree:
         return self._named(batch.files, batch.lost())
 
     def drop_small(self, batch: Batch) -> None:
-        """Remove what was written, instead of naming it."""
+        """Remove what was written, but for what has its name already."""
+        batch.lost()  # until then it is in use
         for nameless in batch.files:
             self._placing.drop(nameless)
             self._settle(nameless.admission)
+
+    @property
+    def together(self) -> int:
+        """How many small files share a sync at best: each takes its time, whatever it brings."""
+        return best_together()
 
     def may_hold(self, admission: Admission) -> bool:
         """Whether `adopt` or `older` may have something for an admitted file."""

@@ -33,7 +33,15 @@ from p2pxfer.transfer.actions import Done, Lost, Send
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
 from p2pxfer.transfer.dialogue import Dialogue, Phase
 from p2pxfer.transfer.frames import decode
-from p2pxfer.transfer.messages import MIN_MESSAGE, AbortCode, Activity, Data, Page, Receipt
+from p2pxfer.transfer.messages import (
+    MIN_MESSAGE,
+    AbortCode,
+    Activity,
+    Data,
+    Page,
+    Receipt,
+    WholeFiles,
+)
 from p2pxfer.transfer.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -414,7 +422,7 @@ class Exchange:
                 return
             for frame in decode(message):
                 self._machine.receive(frame, now)
-                if isinstance(frame, Data):
+                if isinstance(frame, Data | WholeFiles) and frame.payload:
                     self._side.take(frame.payload)
         except Exception as error:  # noqa: BLE001  # raised where the transfer is driven
             self.fail(error)

@@ -14,9 +14,17 @@ from concurrent.futures import Executor
 from typing import Final, NamedTuple, Protocol
 
 from p2pxfer.files.failures import EntryError
-from p2pxfer.files.hashing import FileRoot, block_digest, file_root, is_zero, zero_digest
+from p2pxfer.files.hashing import (
+    FileRoot,
+    block_digest,
+    file_root,
+    is_zero,
+    whole_root,
+    zero_digest,
+)
 from p2pxfer.files.reader import SMALL, SourceFile, SourceTree
 from p2pxfer.manifest import Entry, Failure, block_size
+from p2pxfer.transfer.messages import MAX_WHOLE
 
 AHEAD: Final = 8 * 1024 * 1024  # bytes read and not yet taken
 BATCH_BYTES: Final = 2 * 1024 * 1024  # read in one trip to the worker thread
@@ -48,6 +56,26 @@ class Content(NamedTuple):
     last: bool = False
 
 
+class Whole(NamedTuple):
+    """A small file with all of it; its first five fields are a `messages.WholeFile`."""
+
+    number: int
+    size: int
+    mode: int
+    mtime_ns: int
+    root: bytes
+    data: bytes
+    path: bytes
+
+    def parts(self) -> list[Opened | Content | Closed]:
+        """The same as three pieces, or two of an empty file, charged alike."""
+        number, size, mode, mtime_ns, root, data, _ = self
+        opened, closed = Opened(number, size, mode, mtime_ns), Closed(number, None, root)
+        if not data:
+            return [opened, closed]
+        return [opened, Content(number, size, block_digest(data), is_zero(data), data), closed]
+
+
 class Closed(NamedTuple):
     """No more of this file: its root, or why it failed."""
 
@@ -56,7 +84,7 @@ class Closed(NamedTuple):
     root: bytes
 
 
-Piece = Opened | Content | Closed
+Piece = Opened | Content | Closed | Whole
 
 
 class Job(NamedTuple):
@@ -96,6 +124,8 @@ class Feed(Protocol):
 
 def charge(piece: Piece) -> int:
     """Bytes that a piece counts for while it waits."""
+    if type(piece) is Whole:
+        return len(piece.data) + 2 * BARE
     return len(piece.data) if type(piece) is Content else BARE
 
 
@@ -243,14 +273,19 @@ class FileFeed:
             if small.data is None:  # it has grown since it was listed
                 batch.extend(self._read(job))
                 continue
-            batch.append(Opened(number, small.size, small.mode, small.mtime_ns))
-            digests = []
-            if small.data:
+            if small.size > MAX_WHOLE:
                 block = _content(number, small.data)
-                digests.append(block.digest)
+                root = file_root([block.digest], small.size)
+                batch.append(Opened(number, small.size, small.mode, small.mtime_ns))
                 batch.append(block)
-                size += small.size
-            batch.append(Closed(number, None, file_root(digests, small.size)))
+                batch.append(Closed(number, None, root))
+            else:
+                data = small.data
+                root, path = whole_root(data), job.entry.path
+                batch.append(
+                    Whole(number, small.size, small.mode, small.mtime_ns, root, data, path)
+                )
+            size += small.size
         return size
 
     def _read(self, job: Job) -> Generator[Piece, None, None]:

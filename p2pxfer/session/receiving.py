@@ -29,6 +29,7 @@ from p2pxfer.session.sinks import (
     Arrived,
     ArrivedWhole,
     Deed,
+    EndedWell,
     Result,
     Sink,
     StreamSink,
@@ -47,7 +48,7 @@ from p2pxfer.transfer.actions import (
     NewEntries,
     Proven,
     Settled,
-    TakeFile,
+    TakeFiles,
     Totals,
     WriteBlock,
 )
@@ -128,9 +129,13 @@ class ReceiveSide:
                     FileStarted(action.entry.path, None if action.size < 0 else action.size)
                 )
                 self._deeds.append(action)
-            case TakeFile():
-                self._progress.emit(FileStarted(action.entry.path, action.size))
-                self._deeds.append(ArrivedWhole(action, self._take_payload(action.size)))
+            case TakeFiles(files, size):
+                payload = self._take_payload(size)
+                if files:
+                    last = files[-1]
+                    self._progress.emit(FileStarted(last.entry.path, last.size))
+                    whole = payload[0] if len(payload) == 1 else b"".join(payload)
+                    self._deeds.append(ArrivedWhole(files, whole))
             case EndFile() | MakeEntry():
                 self._deeds.append(action)
             case DropData(payload):
@@ -154,8 +159,7 @@ class ReceiveSide:
             case AskAccept(offer):
                 self._start(self._decide(offer))
             case Settled(outcomes):
-                for outcome in outcomes:
-                    self.tally.settle(outcome)
+                self.tally.settle(outcomes)
                 self._changed.set()
             case NeedRoot():
                 self._start(self._finish())
@@ -169,7 +173,9 @@ class ReceiveSide:
         answered = min(len(results), ANSWERS)
         for _ in range(answered):
             result = results.popleft()
-            if isinstance(result, Written):
+            if isinstance(result, EndedWell):
+                self._machine.entries_done(result.numbers)
+            elif isinstance(result, Written):
                 self._machine.written(result.block)
             elif result.failure is None:
                 self._machine.entry_done(result.number)

@@ -15,12 +15,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 from p2pxfer.errors import StreamLost
 from p2pxfer.files.walk import Found, Skipped
-from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
+from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
 from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import (
     Advanced,
@@ -39,6 +39,8 @@ from p2pxfer.session.feed import (
     FileFeed,
     Job,
     Opened,
+    Piece,
+    Whole,
 )
 from p2pxfer.session.link import Link
 from p2pxfer.session.resume import SenderMemory
@@ -50,6 +52,7 @@ from p2pxfer.transfer.messages import ID_SIZE, MAX_LABEL, Activity, Block, Offer
 from p2pxfer.transfer.sender import Sender
 
 READ_AHEAD_FILES: Final = 512
+MOST_WHOLE: Final = 256  # files that are sent in one frame
 BACKLOG: Final = 128  # files; below that the feed is told of more
 SLICE: Final = 0.001  # seconds of packing before other tasks get the loop
 UNSAID: Final = 2.0  # seconds that the receipt may take before it is told that it is awaited
@@ -133,7 +136,7 @@ class SendSide:
                 self._note_acceptance()
                 for outcome in outcomes:
                     self._sources.pop(outcome.number, None)
-                    self.tally.settle(outcome)
+                self.tally.settle(outcomes)
             case Walk(room):
                 self._walking = asyncio.create_task(self._walk(room))
             case NeedRoot():
@@ -223,11 +226,15 @@ class SendSide:
         if number < self._number or not self._live:
             self._pop()  # of a file that the receiver has no use for
             return True
+        return self._send_whole(exchange) if type(piece) is Whole else self._send(exchange, piece)
+
+    def _send(self, exchange: Exchange, piece: Piece) -> bool:
+        """Answer with a piece of the present file; False when it has to wait."""
+        number = piece.number
         match piece:
             case Opened(size=size, mode=mode, mtime_ns=mtime_ns):
-                if not self._send_whole(exchange, piece):
-                    self._machine.file_opened(number, size, mode, mtime_ns)
-                    self._tell_started(size)
+                self._machine.file_opened(number, size, mode, mtime_ns)
+                self._tell_started(size)
             case Content():
                 if self._closing:  # the receiver has no use for the rest
                     self._feed.drop(number)
@@ -251,38 +258,28 @@ class SendSide:
         shown = None if size == UNKNOWN_SIZE else size
         self._progress.emit(FileStarted(self._current.path, shown))
 
-    def _send_whole(self, exchange: Exchange, opened: Opened) -> bool:
-        """Send a small file in one go, if all of it is here and may go; whether it was sent.
-
-        The last of its pieces is left to be taken.
-        """
-        number, size, mode, mtime_ns = opened
-        pieces = self._feed.pieces
-        count = 3 if size > 0 else 2
-        if not 0 <= size <= MIN_BLOCK or len(pieces) < count:
-            return False
-        content, closed = pieces[1], pieces[count - 1]
-        if type(closed) is not Closed or closed.number != number or closed.failure is not None:
-            return False
-        zero = False
-        if size:
-            if type(content) is not Content or content.length != size:
-                return False
-            zero = content.zero
-        sent = self._machine.file_sent(number, size, mode, mtime_ns, closed.root, zero=zero)
+    def _send_whole(self, exchange: Exchange) -> bool:
+        """Send the small files at the front in one go; False when they have to wait."""
+        pieces, outbox = self._feed.pieces, exchange.outbox
+        ready = list(takewhile(lambda piece: type(piece) is Whole, islice(pieces, MOST_WHOLE)))
+        run = [piece for piece in ready if isinstance(piece, Whole)]
+        del run[outbox.fits_whole([piece.size for piece in run]) :]
+        files = [piece[:5] for piece in run]
+        sent = self._machine.files_sent(files)
         if sent is None:
+            pieces.popleft()
+            pieces.extendleft(reversed(run[0].parts()))
+            return True
+        if not sent:
             return False
-        outbox = exchange.outbox
-        full = outbox.add(sent[0])
-        self._tell_started(size)
-        if type(content) is Content:
-            full += outbox.add_block(Block(number, 0, size, content.digest, zero), content.data)
-            self._progress.emit(Advanced(size, size if zero else 0))
-            self._feed.done_with(content)
-        exchange.post(full + outbox.add(sent[1]))
-        for _ in range(count - 1):
+        del files[sent:], run[sent:]
+        exchange.post(outbox.add_whole(files, [piece.data for piece in run]))
+        for _ in run:
             self._pop()
-        self._closing = self._live = False
+        last = run[-1]
+        self._number, self._live = last.number, False
+        self._progress.emit(FileStarted(last.path, last.size))
+        self._progress.emit(Advanced(sum(piece.size for piece in run)))
         return True
 
     def _send_block(self, exchange: Exchange, wanted: SendBlock, content: Content) -> None:

@@ -7,14 +7,14 @@ event loop, no machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
 from p2pxfer.errors import IntegrityError, LocalFileError
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.basis import Basis
-from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
+from p2pxfer.files.hashing import FileRoot, block_digest, whole_root, zero_digest
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.manifest import Entry, EntryKind, Failure
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
@@ -31,19 +31,33 @@ class Arrived(NamedTuple):
 
 
 class ArrivedWhole(NamedTuple):
-    """A small file with all of its payload."""
+    """Small files with all of their payload."""
 
-    file: TakeFile
-    payload: list[Payload]
+    files: tuple[TakeFile, ...]
+    payload: Payload
 
-    def parts(self) -> tuple[BeginFile, Arrived, EndFile]:
-        """The same as it would have come in parts."""
-        number, entry, size, mode, mtime_ns, digest, root = self.file
-        return (
-            BeginFile(number, entry, size, mode, mtime_ns),
-            Arrived(WriteBlock(number, 0, 0, size, digest, zero=False), self.payload),
-            EndFile(number, size, root, None),
-        )
+    def contents(self) -> Iterator[tuple[TakeFile, memoryview]]:
+        """Each file with its content, once its root has been compared.
+
+        Raises:
+            IntegrityError: it is another.
+        """
+        payload = memoryview(self.payload)
+        for file in self.files:
+            content = payload[file.offset : file.offset + file.size]
+            if whole_root(content) != file.root:
+                raise IntegrityError("a file arrived damaged; nothing of it was written")
+            yield file, content
+
+
+def in_parts(file: TakeFile, content: memoryview) -> Iterator[BeginFile | Arrived | EndFile]:
+    """A small file as it would have come in parts."""
+    number, entry, _, size, mode, mtime_ns, root = file
+    yield BeginFile(number, entry, size, mode, mtime_ns)
+    if size:
+        block = WriteBlock(number, 0, 0, size, block_digest(content), zero=False)
+        yield Arrived(block, [content])
+    yield EndFile(number, size, root, None)
 
 
 class Written(NamedTuple):
@@ -60,8 +74,14 @@ class Ended(NamedTuple):
     reason: str = ""
 
 
+class EndedWell(NamedTuple):
+    """Entries are in place."""
+
+    numbers: list[int]
+
+
 Deed = BeginFile | Arrived | EndFile | MakeEntry | ArrivedWhole
-Result = Written | Ended
+Result = Written | Ended | EndedWell
 
 
 class Sink(Protocol):
@@ -121,8 +141,12 @@ def checked(arrived: Arrived) -> list[Payload]:
     return [] if block.zero else payload
 
 
-def _in_parts(deed: Deed) -> Sequence[Deed]:
-    return deed.parts() if isinstance(deed, ArrivedWhole) else (deed,)
+def _in_parts(deed: Deed) -> Iterator[Deed]:
+    if isinstance(deed, ArrivedWhole):
+        for file, content in deed.contents():
+            yield from in_parts(file, content)
+    else:
+        yield deed
 
 
 class Twin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,18 +84,19 @@ class Tally:
         """Entries that did not arrive, so far."""
         return self._failed
 
-    def settle(self, outcome: Outcome) -> None:
-        """Take the next outcome, in the order of the manifest."""
-        entry, failure = outcome.entry, outcome.failure
-        self._root.add(entry, failure, outcome.root or b"")
-        if failure is not None:
-            self._failed += 1
-            self.mendable |= failure in MENDABLE
-            reason = self.reasons.pop(outcome.number, None) or REASONS[failure]
-            self._progress.emit(EntryFailed(entry.path, reason))
-        elif entry.kind is EntryKind.FILE:
-            self._files += 1
-            self._progress.emit(FileFinished(entry.path, outcome.size, outcome.root or b""))
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the next outcomes, in the order of the manifest."""
+        self._root.add([(entry, failure, root) for _, entry, failure, _, root in outcomes])
+        emit = self._progress.emit
+        for number, entry, failure, size, root in outcomes:
+            if failure is not None:
+                self._failed += 1
+                self.mendable |= failure in MENDABLE
+                reason = self.reasons.pop(number, None) or REASONS[failure]
+                emit(EntryFailed(entry.path, reason))
+            elif entry.kind is EntryKind.FILE:
+                self._files += 1
+                emit(FileFinished(entry.path, size, root))
 
     def root(self) -> bytes:
         """The root over every outcome taken."""

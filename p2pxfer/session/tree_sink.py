@@ -6,6 +6,7 @@ while some are synced, the next are written.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,6 @@ from p2pxfer.errors import IntegrityError
 from p2pxfer.files.admission import Admission, ExistingPolicy
 from p2pxfer.files.basis import Basis
 from p2pxfer.files.failures import EntryError
-from p2pxfer.files.hashing import block_digest, file_root
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.writer import Batch, OutputTree, SmallFile
@@ -25,16 +25,18 @@ from p2pxfer.session.sinks import (
     ArrivedWhole,
     Deed,
     Ended,
+    EndedWell,
     IncomingFile,
     Payload,
     Result,
     Twin,
     Written,
     checked,
+    in_parts,
 )
-from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
+from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
 
-SMALL_BATCH: Final = 384  # files whose syncs are shared; two batches are under way at once
+SYNCING: Final = 2  # batches that are on their way to the disk while the next is written
 SMALL_BYTES: Final = 8 * 1024 * 1024  # of their content, held until they are written
 
 
@@ -72,7 +74,8 @@ class TreeSink:
         self._file: IncomingFile | None = None
         self._small: list[tuple[int, SmallFile]] = []
         self._small_bytes = 0
-        self._syncing: tuple[list[int], Batch] | None = None  # small files that have no names yet
+        self._together = tree.together
+        self._syncing: deque[tuple[list[int], Batch]] = deque()  # small files without names yet
         self._whole: list[tuple[int, tuple[PartialFile, int, int]]] = []
 
     def record(self, journal: Journal) -> None:
@@ -161,21 +164,24 @@ class TreeSink:
         results: list[Result] = []
         for deed in deeds:
             if isinstance(deed, ArrivedWhole):
-                self._take(deed, results)
-            elif isinstance(deed, Arrived):
-                self._write(deed, results)
-            elif isinstance(deed, BeginFile):
-                self._begin(deed, results)
-            elif isinstance(deed, EndFile):
-                self._end(deed, results)
+                for file, content in deed.contents():
+                    self._take(file, content, results)
             else:
-                self._make(deed, results)
-            if len(self._small) >= SMALL_BATCH or self._small_bytes >= SMALL_BYTES:
-                self._flush(results)
+                self._do(deed, results)
         if idle:
             self._flush(results)
-            self._name_small(results)
+            self._name_small(results, 0)
         return results
+
+    def _do(self, deed: BeginFile | Arrived | EndFile | MakeEntry, results: list[Result]) -> None:
+        if isinstance(deed, Arrived):
+            self._write(deed, results)
+        elif isinstance(deed, BeginFile):
+            self._begin(deed, results)
+        elif isinstance(deed, EndFile):
+            self._end(deed, results)
+        else:
+            self._make(deed, results)
 
     def finish(self) -> None:
         """Set what folders lack, and bring all to the disk."""
@@ -188,9 +194,9 @@ class TreeSink:
         """
         if keep:
             self._flush([])
-            self._name_small([])
-        elif self._syncing is not None:
-            self._tree.drop_small(self._syncing[1])
+            self._name_small([], 0)
+        for _, batch in self._syncing:
+            self._tree.drop_small(batch)
         if self._file is not None:
             self._file.close()
         self._tree.close(keep=keep and self._journal is not None)
@@ -207,27 +213,26 @@ class TreeSink:
     def _over(self, size: int) -> bool:
         return self._max_size is not None and size > self._max_size
 
-    def _take(self, whole: ArrivedWhole, results: list[Result]) -> None:
+    def _take(self, file: TakeFile, content: memoryview, results: list[Result]) -> None:
         """Take a small file at once, where nothing of it is here and no limit is near."""
-        number, _, size, mode, mtime_ns, digest, root = whole.file
+        number, _, _, size, mode, mtime_ns, _ = file
         admission = self._admissions[number]
         fresh = admission.older is None and admission.twin is None and number not in self._adopted
-        plain = size <= MIN_BLOCK and fresh
-        if not plain or self._max_size is not None:
-            begin, arrived, end = whole.parts()
-            self._begin(begin, results)
-            self._write(arrived, results)
-            self._end(end, results)
+        if not fresh or self._max_size is not None:
+            for part in in_parts(file, content):
+                self._do(part, results)
             return
-        payload = whole.payload
-        data = payload[0] if len(payload) == 1 else b"".join(payload)
-        if block_digest(data) != digest or file_root([digest], size) != root:
-            raise IntegrityError("a file arrived damaged; nothing of it was written")
         self._begun_size += size
         self._needs_room(number)
         del self._admissions[number]
-        self._small.append((number, SmallFile(admission, bytes(data), mode, mtime_ns)))
-        self._small_bytes += size
+        self._add_small(number, SmallFile(admission, content, mode, mtime_ns), results)
+
+    def _add_small(self, number: int, small: SmallFile, results: list[Result]) -> None:
+        """Hold a small file until enough of them are there."""
+        self._small.append((number, small))
+        self._small_bytes += len(small.data)
+        if len(self._small) >= self._together or self._small_bytes >= SMALL_BYTES:
+            self._flush(results)
 
     def _begin(self, begin: BeginFile, results: list[Result]) -> None:
         self._file = file = IncomingFile(begin)
@@ -358,9 +363,8 @@ class TreeSink:
             self._flush_whole(results)
             return
         content = file.parts[0] if len(file.parts) == 1 else b"".join(file.parts)
-        small = SmallFile(admission, bytes(content), begin.mode, begin.mtime_ns)
-        self._small.append((end.number, small))
-        self._small_bytes += len(small.data)
+        small = SmallFile(admission, content, begin.mode, begin.mtime_ns)
+        self._add_small(end.number, small, results)
 
     def _compared(self, file: IncomingFile, twin: Twin, size: int, results: list[Result]) -> None:
         """Settle a file of which something like it is there, and stays."""
@@ -403,18 +407,23 @@ class TreeSink:
         small, self._small, self._small_bytes = self._small, [], 0
         if not small:
             return
-        before = self._syncing[1] if self._syncing is not None else None
+        before = self._syncing[-1][1] if self._syncing else None
         batch = self._tree.write_small([file for _, file in small], before)
-        self._name_small(results)
-        self._syncing = [number for number, _ in small], batch
+        self._syncing.append(([number for number, _ in small], batch))
+        self._name_small(results, SYNCING)
 
-    def _name_small(self, results: list[Result]) -> None:
-        """Name the small files that were written last."""
-        if self._syncing is None:
-            return
-        (numbers, batch), self._syncing = self._syncing, None
-        for number, error in zip(numbers, self._tree.name_small(batch), strict=True):
-            results.append(_ended(number, error))
+    def _name_small(self, results: list[Result], left: int) -> None:
+        """Name small files: what is on the disk, and all but ``left`` batches in any case."""
+        syncing = self._syncing
+        while syncing and (len(syncing) > left or syncing[0][1].known()):
+            numbers, batch = syncing.popleft()
+            well: list[int] = []
+            for number, error in zip(numbers, self._tree.name_small(batch), strict=True):
+                if error is None:
+                    well.append(number)
+                else:
+                    results.append(_ended(number, error))
+            results.append(EndedWell(well))
 
     def _flush_whole(self, results: list[Result]) -> None:
         whole, self._whole = self._whole, []

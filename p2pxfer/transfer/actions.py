@@ -192,18 +192,26 @@ class EndFile(NamedTuple):
 
 
 class TakeFile(NamedTuple):
-    """BeginFile, its one WriteBlock with payload, and EndFile, of a file that is whole: all three.
-
-    Answer: as to `EndFile`.
-    """
+    """A small file of `TakeFiles`; its content is ``size`` bytes at ``offset`` of their payload."""
 
     number: int
     entry: Entry
+    offset: int
     size: int
     mode: int
     mtime_ns: int
-    digest: bytes
     root: bytes
+
+
+class TakeFiles(NamedTuple):
+    """Check each file's root over its part of the next ``payload`` bytes fed, and write it.
+
+    Answer: as to `EndFile`, for each. A wrong root is for the session to raise as an integrity
+    error.
+    """
+
+    files: tuple[TakeFile, ...]
+    payload: int
 
 
 Common = Send | Settled | NeedRoot | Done | Stalled | Resumed | Lost
@@ -218,5 +226,5 @@ ReceiverAction = (
     | WriteBlock
     | DropData
     | EndFile
-    | TakeFile
+    | TakeFiles
 )

@@ -9,7 +9,7 @@ tables are in docs/transfer-protocol.md.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from p2pxfer.errors import PeerMisbehaved
@@ -40,9 +40,14 @@ _RECEIVED = struct.Struct(">Q")
 _HAVE = struct.Struct(">II")
 _DIGEST = struct.Struct(f"{DIGEST_SIZE}s")
 _PROOF = struct.Struct(f"{m.ID_SIZE}s{m.MAC_SIZE}s")
+_WHOLE_FILE = struct.Struct(f">IIHq{DIGEST_SIZE}s")
 _U32 = struct.Struct(">I")
+_U16 = struct.Struct(">H")
 
 _ZERO, _KEPT = 1, 2  # flags of a block, never both
+
+WHOLE_SIZE: Final = _U16.size  # bytes of a `WholeFiles`' body, beside
+WHOLE_FILE_SIZE: Final = _WHOLE_FILE.size  # these and the content of each file
 
 _FAILURES = {int(failure): failure for failure in Failure}
 _ENDINGS: dict[int, Failure | None] = {0: None, **_FAILURES}
@@ -103,8 +108,10 @@ _ENCODERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     m.Received: (21, lambda f: _RECEIVED.pack(f.count)),
     m.Have: (22, lambda f: _HAVE.pack(f.number, f.first) + b"".join(f.digests)),
     m.Proof: (23, lambda f: b"".join(_PROOF.pack(*proof) for proof in f.proofs)),
+    m.WholeFiles: (24, lambda f: whole_head(f.files) + bytes(f.payload)),
 }
 DATA_TYPE: Final = _ENCODERS[m.Data][0]
+WHOLE_TYPE: Final = _ENCODERS[m.WholeFiles][0]
 LINK_TYPES: Final = (_ENCODERS[m.Attach][0], _ENCODERS[m.Received][0])  # outside the dialogue
 
 
@@ -125,6 +132,11 @@ def encode(message: m.Message) -> bytes:
     if len(body) > MAX_BODY:
         raise ValueError(f"a frame of {len(body)} bytes is over the limit")
     return _HEADER.pack(kind << 24 | len(body)) + body
+
+
+def whole_head(files: Sequence[m.WholeFile]) -> bytes:
+    """The body of a `WholeFiles` up to its payload."""
+    return _U16.pack(len(files)) + b"".join([_WHOLE_FILE.pack(*file) for file in files])
 
 
 # --- decoders: body -> message -------------------------------------------------------------------
@@ -159,11 +171,14 @@ def _read_block(body: memoryview) -> m.Block:
     return m.Block(number, index, length, digest, flags == _ZERO, flags == _KEPT)
 
 
+def _slice(body: memoryview) -> bytes | memoryview:
+    """The same bytes, as a copy if a slice would keep a much larger message alive."""
+    return body if len(body) * 2 >= len(memoryview(body.obj)) else bytes(body)
+
+
 def _read_data(body: memoryview) -> m.Data:
-    """A slice, unless it would keep a much larger message alive."""
     _check(len(body) > 0, "data without bytes")
-    whole = memoryview(body.obj)
-    return m.Data(body if len(body) * 2 >= len(whole) else bytes(body))
+    return m.Data(_slice(body))
 
 
 def _read_file_end(body: memoryview) -> m.FileEnd:
@@ -214,6 +229,20 @@ def _read_proof(body: memoryview) -> m.Proof:
     return m.Proof(proofs)
 
 
+def _read_whole_files(body: memoryview) -> m.WholeFiles:
+    (count,) = _U16.unpack_from(body)
+    start = WHOLE_SIZE + count * WHOLE_FILE_SIZE
+    _check(count > 0 and start <= len(body), "no whole files, or half of one")
+    files = tuple(_WHOLE_FILE.iter_unpack(body[WHOLE_SIZE:start]))
+    total = 0
+    for _, size, mode, _, _ in files:
+        if size > m.MAX_WHOLE or mode > MAX_MODE:
+            raise _refuse("a whole file out of range")
+        total += size
+    _check(start + total == len(body), "whole files of another size")
+    return m.WholeFiles(files, _slice(body[start:]))
+
+
 _DECODERS: tuple[Callable[[memoryview], m.Message] | None, ...] = (
     None,
     lambda body: m.Hello(*_HELLO.unpack(body)),
@@ -239,13 +268,14 @@ _DECODERS: tuple[Callable[[memoryview], m.Message] | None, ...] = (
     lambda body: m.Received(*_RECEIVED.unpack(body)),
     _read_have,
     _read_proof,
+    _read_whole_files,
 )
 
 
 def decode(message: bytes) -> Iterator[m.Message]:
     """The messages in one channel message, in order, one at a time.
 
-    `Data` that makes up most of ``message`` holds a slice of it, not a copy. Types that this
+    Payload that makes up most of ``message`` is a slice of it, not a copy. Types that this
     version does not know are passed over if they are marked so.
 
     Raises:

@@ -89,6 +89,10 @@ class Holdings:
         held = self._held.get(number)
         return held if held is not None and block_size(size) == block_size(held.size) else None
 
+    def __contains__(self, number: int) -> bool:
+        """Whether anything is held of a file."""
+        return number in self._held
+
     def forget(self, number: int) -> None:
         """The file ended, or is not wanted."""
         held = self._held.pop(number, None)

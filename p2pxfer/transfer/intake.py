@@ -11,7 +11,7 @@ from collections import deque
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.manifest import UNKNOWN_SIZE
 from p2pxfer.transfer import messages as m
-from p2pxfer.transfer.actions import BeginFile, EndFile, WriteBlock
+from p2pxfer.transfer.actions import BeginFile, EndFile, TakeFile, TakeFiles, WriteBlock
 from p2pxfer.transfer.credit import BYTE_WINDOW, block_cost
 from p2pxfer.transfer.holdings import Holdings
 from p2pxfer.transfer.incoming import Incoming
@@ -130,6 +130,35 @@ class Intake:
             return None
         slot.size, slot.root, slot.failure = end.size, end.root, failure
         return EndFile(end.number, end.size, end.root, failure)
+
+    def take(self, whole: m.WholeFiles) -> TakeFiles:
+        """Small files with all of their content, but for those that failed here already.
+
+        Raises:
+            PeerMisbehaved: in the middle of another file, not the next ones wanted, or over the
+                credit.
+        """
+        if self._file is not None:
+            raise PeerMisbehaved("the other side began a file within another")
+        taken = []
+        offset = 0
+        for number, size, mode, mtime_ns, root in whole.files:
+            slot = self._next(number)
+            cost = block_cost(size) if size else 0
+            self._taken += cost
+            if self._taken > self.granted:
+                raise PeerMisbehaved("the other side sent more than it had credit for")
+            self._awaited.popleft()
+            self._holdings.forget(number)
+            slot.move(Step.END)
+            if slot.stage is Stage.OVER:
+                self._returned += cost
+            else:
+                slot.owed = cost
+                slot.size, slot.root = size, root
+                taken.append(TakeFile(number, slot.entry, offset, size, mode, mtime_ns, root))
+            offset += size
+        return TakeFiles(tuple(taken), offset)
 
     def _next(self, number: int) -> Slot:
         if not self._awaited or self._awaited[0] != number:

@@ -6,7 +6,7 @@ same sums. Knows stages of an entry; no frames, no credit in bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -123,17 +123,17 @@ class Ledger:
         self.size = self.held = self.done_size = 0
         self.failures = FailureList()
 
-    def fits(self, entries: Iterable[Entry]) -> bool:
-        """Whether the entry window has room for them."""
-        return self.held + sum(map(entry_weight, entries)) <= ENTRY_WINDOW
-
-    def add(self, entry: Entry) -> None:
-        """List one more."""
-        weight = entry_weight(entry)
-        self._slots[self.listed] = Slot(self.listed, entry, weight)
-        self.listed += 1
+    def add(self, entry: Entry) -> bool:
+        """List one more; False if the entry window has no room for it."""
+        number, weight, size = self.listed, entry_weight(entry), entry.size
+        if self.held + weight > ENTRY_WINDOW:
+            return False
+        self._slots[number] = Slot(number, entry, weight)
+        self.listed = number + 1
         self.held += weight
-        self.size += max(entry.size, 0)
+        if size > 0:
+            self.size += size
+        return True
 
     def get(self, number: int) -> Slot | None:
         """An entry that is listed and not settled."""

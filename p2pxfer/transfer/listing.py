@@ -40,11 +40,10 @@ class Listing:
         ledger = self._ledger
         if self.complete or page.first != ledger.listed:
             raise PeerMisbehaved("the other side listed entries out of order")
-        if not ledger.fits(page.entries):
-            raise PeerMisbehaved("the other side listed more entries than it may")
         for entry in page.entries:
             self._check_kind(entry)
-            ledger.add(entry)
+            if not ledger.add(entry):
+                raise PeerMisbehaved("the other side listed more entries than it may")
         self.changed = True
 
     def end(self, end: ManifestEnd) -> None:

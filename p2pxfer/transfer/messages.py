@@ -15,12 +15,14 @@ from p2pxfer.manifest import DIGEST_SIZE, Entry, Failure, TransferKind
 VERSION = 1
 OLDEST_VERSION = 1
 RESUME = 1  # capability: `Proof`, `Have` and kept blocks
-CAPABILITIES = RESUME  # a bit that the other side does not know is ignored
+WHOLE = 2  # capability: `WholeFiles`
+CAPABILITIES = RESUME | WHOLE  # a bit that the other side does not know is ignored
 
 HEADER_SIZE = 4  # bytes before the body of a frame
 MAX_MESSAGE = 256 * 1024  # bytes in one message of the channel, whatever was negotiated
 MIN_MESSAGE = 64 * 1024  # a channel must carry this much: RFC 8841, section 6.1, rounds it so
 MIN_PIECE = 4_096  # of payload in one Data, but for the last of its block
+MAX_WHOLE = 60 * 1024  # bytes of a file in `WholeFiles`: one fits any channel
 MAX_PATH = 57_344  # 200 components of 255 bytes fit
 MAX_TARGET = 4_096  # PATH_MAX of Linux; no other system has longer symlinks
 MAX_LABEL = 1_024
@@ -189,6 +191,20 @@ class FileEnd(NamedTuple):
     root: bytes
 
 
+# Of `WholeFiles`: number, size in bytes, mode, mtime in ns, root; plain, since there are many.
+WholeFile = tuple[int, int, int, int, bytes]
+
+
+class WholeFiles(NamedTuple):
+    """S->R: small files, each with all of it, in place of `FileBegin` to `FileEnd` of each.
+
+    ``payload`` is the content of one after another, perhaps a slice of the message it came in.
+    """
+
+    files: tuple[WholeFile, ...]
+    payload: bytes | memoryview
+
+
 class Failed(NamedTuple):
     """R->S: a wanted entry did not make it to the disk."""
 
@@ -271,7 +287,8 @@ class Received:
     count: int
 
 
-OfSender = Offer | Proof | Page | ManifestEnd | FileBegin | Block | Data | FileEnd | TransferEnd
+OfContent = FileBegin | Block | Data | FileEnd | WholeFiles
+OfSender = Offer | Proof | Page | ManifestEnd | OfContent | TransferEnd
 OfReceiver = Accept | Decline | Have | Want | Credit | Failed | Receipt
 OfBoth = Hello | Bye | Abort | Ping | Pong | Attach | Received
 Message = OfSender | OfReceiver | OfBoth

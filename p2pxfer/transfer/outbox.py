@@ -6,7 +6,17 @@ order. Payload is copied once, when its message is joined, or before `add_block`
 
 from __future__ import annotations
 
-from p2pxfer.transfer.frames import DATA_TYPE, encode, header
+from collections.abc import Sequence
+
+from p2pxfer.transfer.frames import (
+    DATA_TYPE,
+    WHOLE_FILE_SIZE,
+    WHOLE_SIZE,
+    WHOLE_TYPE,
+    encode,
+    header,
+    whole_head,
+)
 from p2pxfer.transfer.messages import (
     HEADER_SIZE,
     MAX_MESSAGE,
@@ -14,22 +24,26 @@ from p2pxfer.transfer.messages import (
     MIN_PIECE,
     Block,
     Message,
+    WholeFile,
 )
 
 
 class Outbox:
     """Takes frames, gives full messages of at most ``max_message`` bytes.
 
+    Attributes:
+        limit: bytes in a message.
+
     Raises:
         ValueError: ``max_message`` is under what every channel must carry.
     """
 
-    __slots__ = ("_limit", "_parts", "_size")
+    __slots__ = ("_parts", "_size", "limit")
 
     def __init__(self, max_message: int) -> None:
         if max_message < MIN_MESSAGE:
             raise ValueError(f"a channel must carry messages of {MIN_MESSAGE} bytes")
-        self._limit = min(max_message, MAX_MESSAGE)
+        self.limit = min(max_message, MAX_MESSAGE)
         self._parts: list[bytes | memoryview] = []
         self._size = 0
 
@@ -45,9 +59,9 @@ class Outbox:
         """
         frame = encode(message)
         size = len(frame)
-        if size > self._limit:
+        if size > self.limit:
             raise ValueError(f"a frame of {size} bytes does not fit this channel")
-        full = self.flush() if self._size + size > self._limit else []
+        full = self.flush() if self._size + size > self.limit else []
         self._parts.append(frame)
         self._size += size
         return full
@@ -61,7 +75,7 @@ class Outbox:
         view = memoryview(payload)
         at, end = 0, len(view) if block.payload else 0
         while at < end:
-            room = self._limit - self._size - HEADER_SIZE
+            room = self.limit - self._size - HEADER_SIZE
             if room < min(MIN_PIECE, end - at):
                 full += self.flush()
                 continue
@@ -73,6 +87,24 @@ class Outbox:
         if end and self._parts and isinstance(payload, memoryview):
             self._parts[-1] = bytes(self._parts[-1])
         return full
+
+    def add_whole(self, files: Sequence[WholeFile], contents: Sequence[bytes]) -> list[bytes]:
+        """Add small files with their contents as one frame: see `fits_whole`."""
+        head = whole_head(files)
+        length = len(head) + sum(map(len, contents))
+        full = self.flush() if self._size + HEADER_SIZE + length > self.limit else []
+        self._parts += (header(WHOLE_TYPE, length), head, *contents)
+        self._size += HEADER_SIZE + length
+        return full
+
+    def fits_whole(self, sizes: Sequence[int]) -> int:
+        """How many small files of these sizes fit into one frame."""
+        room = self.limit - HEADER_SIZE - WHOLE_SIZE
+        for count, size in enumerate(sizes):
+            room -= WHOLE_FILE_SIZE + size
+            if room < 0:
+                return count
+        return len(sizes)
 
     def flush(self) -> list[bytes]:
         """What is waiting, as one message; nothing if nothing is."""

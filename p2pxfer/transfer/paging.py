@@ -31,7 +31,7 @@ class Paging:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._unpaged: deque[Entry] = deque()
+        self._unpaged: deque[tuple[Entry, int]] = deque()  # with the bytes that each takes
         self._skipped: int | None = None  # set by `end`
         self.walking = self.complete = False
 
@@ -48,9 +48,7 @@ class Paging:
         """
         if self._skipped is not None:
             raise ValueError("the manifest has ended")
-        for entry in entries:
-            encoded_size(entry)
-        self._unpaged.extend(entries)
+        self._unpaged.extend([(entry, encoded_size(entry)) for entry in entries])
         self.walking = False
 
     def end(self, skipped: int) -> None:
@@ -77,10 +75,10 @@ class Paging:
         ledger, unpaged = self._ledger, self._unpaged
         first, taken, size = ledger.listed, [], 0
         while unpaged and size < PAGE_BYTES:
-            entry = unpaged[0]
-            size += encoded_size(entry)
-            if size > MAX_ENTRIES_BYTES or not ledger.fits((entry,)):
+            entry, length = unpaged[0]
+            size += length
+            if size > MAX_ENTRIES_BYTES or not ledger.add(entry):
                 break
-            taken.append(unpaged.popleft())
-            ledger.add(entry)
+            unpaged.popleft()
+            taken.append(entry)
         return Page(first, tuple(taken))

@@ -25,7 +25,7 @@ from p2pxfer.transfer.listing import Listing
 from p2pxfer.transfer.skips import Skips
 
 # Not once the entry has failed here.
-_OF_ENTRIES = (a.WriteBlock, a.BeginFile, a.EndFile, a.MakeEntry, a.TakeFile)
+_OF_ENTRIES = (a.WriteBlock, a.BeginFile, a.EndFile, a.MakeEntry)
 
 
 def _check_own(failure: Failure) -> None:
@@ -139,6 +139,15 @@ class Receiver(Dialogue[a.ReceiverAction]):
         slot.move(Step.DONE)
         self._close(slot)
 
+    def entries_done(self, numbers: Sequence[int]) -> None:
+        """The same as ``entry_done``, for each."""
+        intake = self._intake
+        for number in numbers:
+            slot = self._slot(number)
+            slot.move(Step.DONE)
+            intake.give_back(slot, slot.owed)
+        self._settle()
+
     def entry_failed(self, number: int, failure: Failure) -> None:
         """Instead of ``entry_done``, or at any time since ``decide`` wanted the entry.
 
@@ -211,11 +220,20 @@ class Receiver(Dialogue[a.ReceiverAction]):
                 if slot is None or slot.refused:
                     if isinstance(action, a.WriteBlock) and action.payload:
                         return a.DropData(action.payload)
-                    if isinstance(action, a.TakeFile):
-                        return a.DropData(action.size)
                     continue
+            elif isinstance(action, a.TakeFiles):
+                return self._still_wanted(action)
             return action
         return self._next_report()
+
+    def _still_wanted(self, take: a.TakeFiles) -> a.TakeFiles:
+        """``take`` without what has failed here since it arrived."""
+        known = self._ledger.get
+        files = take.files
+        if all((slot := known(file.number)) and not slot.refused for file in files):
+            return take
+        left = [f for f in files if (slot := known(f.number)) and not slot.refused]
+        return a.TakeFiles(tuple(left), take.payload)
 
     def _next_report(self) -> a.ReceiverAction | a.Common | None:
         if self._listing.changed:
@@ -271,24 +289,17 @@ class Receiver(Dialogue[a.ReceiverAction]):
         self._enqueue(self._intake.add_data(len(data.payload)))
 
     def _on_file_end(self, end: m.FileEnd) -> None:
-        action = self._intake.end(end)
-        self._enqueue(action if action is None else self._whole(action))
+        self._enqueue(self._intake.end(end))
         self._settle()
 
-    def _whole(self, end: a.EndFile) -> a.EndFile | a.TakeFile:
-        """``end`` together with all the rest of its file, if that is one block and waits yet."""
-        queue = self._queue
-        if len(queue) < 2 or end.failure is not None:  # noqa: PLR2004  # its begin and its block
-            return end
-        begin, block = queue[-2], queue[-1]
-        if not isinstance(begin, a.BeginFile) or not isinstance(block, a.WriteBlock):
-            return end
-        if begin.number != end.number or not begin.size == block.payload == end.size:
-            return end
-        del queue[-2], queue[-1]
-        return a.TakeFile(*begin, block.digest, end.root)
+    def _on_whole_files(self, whole: m.WholeFiles) -> None:
+        if not self.capabilities & m.WHOLE:
+            raise PeerMisbehaved("the other side sent whole files, which it said it can't")
+        self._size_moved += len(whole.payload)
+        self._queue.append(self._intake.take(whole))
+        self._settle()
 
-    def _enqueue(self, action: a.BeginFile | a.WriteBlock | a.EndFile | a.TakeFile | None) -> None:
+    def _enqueue(self, action: a.BeginFile | a.WriteBlock | a.EndFile | None) -> None:
         if action is not None:
             self._queue.append(action)
 
@@ -318,6 +329,7 @@ class Receiver(Dialogue[a.ReceiverAction]):
         m.Block: ((Phase.MOVING,), _on_block),
         m.Data: ((Phase.MOVING,), _on_data),
         m.FileEnd: ((Phase.MOVING,), _on_file_end),
+        m.WholeFiles: ((Phase.MOVING,), _on_whole_files),
         m.TransferEnd: ((Phase.MOVING,), _on_transfer_end),
         m.Bye: ((Phase.CLOSING,), _on_bye),
     }

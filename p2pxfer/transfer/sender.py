@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from p2pxfer.errors import Declined, IntegrityError, PeerMisbehaved
-from p2pxfer.manifest import MIN_BLOCK, Entry, Failure
+from p2pxfer.manifest import Entry, Failure
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
 from p2pxfer.transfer.actions import (
@@ -101,32 +101,44 @@ class Sender(Dialogue[SenderAction]):
         self._current(number).open(size, self._holdings.of(number, size))
         self._queue.append(Send(m.FileBegin(number, size, mode, mtime_ns)))
 
-    def file_sent(
-        self, number: int, size: int, mode: int, mtime_ns: int, root: bytes, *, zero: bool
-    ) -> tuple[m.FileBegin, m.FileEnd] | None:
-        """Answers `OpenFile` with all of a file of one block at most, instead of the other three.
+    def files_sent(self, files: Sequence[m.WholeFile]) -> int | None:
+        """Answers `OpenFile` with all of that file, and of those wanted next, as far as can be.
+
+        Args:
+            files: the first is the one to be opened; each of `messages.MAX_WHOLE` bytes at most.
 
         Returns:
-            What to put in the outbox before and after the block; None: not now, go the long way.
-
-        Raises:
-            ValueError: the file has more blocks.
+            How many went: put a `WholeFiles` of these in the outbox. 0 if none can for now; None
+            if the first has to go the long way.
         """
-        if size > MIN_BLOCK:
-            raise ValueError("a file of several blocks")
-        file, slot = self._current(number), self._ledger[number]
-        waits = self._spent + (block_cost(size) if size else 0) > self._credit
-        held = self._holdings.of(number, size) is not None
-        if waits or held or file.opened or slot.refused or self._queue:
+        first = files[0][0]
+        if self._current(first).opened or not self.capabilities & m.WHOLE:
             return None
-        if size:
-            self._spent += block_cost(0 if zero else size)
+        ledger, wanted, holdings = self._ledger, self._wanted, self._holdings
+        if ledger[first].refused or first in holdings:
+            return None
+        if self._queue:
+            return 0
+        wanted.appendleft(first)
+        count = 0
+        for number, size, _, _, root in files:
+            if not wanted or wanted[0] != number:
+                break
+            slot = ledger[number]
+            cost = block_cost(size) if size else 0
+            if slot.refused or number in holdings or self._spent + cost > self._credit:
+                break
+            wanted.popleft()
+            self._spent += cost
             self._size_moved += size
-        self._file = None
-        self._holdings.forget(number)
-        slot.move(Step.END)
-        slot.size, slot.root = size, root
-        return m.FileBegin(number, size, mode, mtime_ns), m.FileEnd(number, None, size, root)
+            slot.move(Step.END)
+            slot.size, slot.root = size, root
+            count += 1
+        if count:
+            self._file = None
+        else:
+            wanted.popleft()
+        return count
 
     def block_sent(
         self,

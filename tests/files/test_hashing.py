@@ -58,10 +58,14 @@ def test_a_file_root_is_the_formula():
 def test_a_transfer_root_is_the_formula():
     """Each entry's record, then their count."""
     root = TransferRoot()
-    root.add(Entry(EntryKind.DIRECTORY, b"d", 0, 0o755, -5), None, b"")
-    root.add(Entry(EntryKind.FILE, b"d/f", 3, 0o644, 7), None, b"r" * 32)
-    root.add(Entry(EntryKind.SYMLINK, b"d/l", 0, 0o777, 8, b"f"), None, b"")
-    root.add(Entry(EntryKind.FILE, b"d/x", 3, 0o600, 9), Failure.VANISHED, b"")
+    root.add([(Entry(EntryKind.DIRECTORY, b"d", 0, 0o755, -5), None, b"")])
+    root.add(
+        [
+            (Entry(EntryKind.FILE, b"d/f", 3, 0o644, 7), None, b"r" * 32),
+            (Entry(EntryKind.SYMLINK, b"d/l", 0, 0o777, 8, b"f"), None, b""),
+            (Entry(EntryKind.FILE, b"d/x", 3, 0o600, 9), Failure.VANISHED, b""),
+        ]
+    )
     records = [
         pack(">BBHqI", 2, 0, 0o755, -5, 1) + b"d" + pack(">I", 0),
         pack(">BBHqI", 1, 0, 0o644, 7, 3) + b"d/f" + pack(">I", 0) + b"r" * 32,
@@ -82,4 +86,4 @@ def test_a_root_is_there_just_where_it_belongs():
         (Entry(EntryKind.DIRECTORY, b"d", 0, 0, 0), None, b"r" * 32),
     ]:
         with pytest.raises(ValueError, match="file root"):
-            root.add(entry, failure, given_root)
+            root.add([(entry, failure, given_root)])

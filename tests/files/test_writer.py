@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 
 import pytest
@@ -12,6 +13,7 @@ from p2pxfer.errors import LocalFileError, NoSpace
 from p2pxfer.files import folders, placing
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.failures import EntryError
+from p2pxfer.files.handles import MANY, more_handles
 from p2pxfer.files.paths import NameRules
 from p2pxfer.files.space import Space, free_space
 from p2pxfer.files.writer import OutputTree, SmallFile
@@ -403,6 +405,14 @@ def test_depth_300_with_few_descriptors(out, root):
         assert "a" in os.listdir(fd)
     os.close(fd)
     assert depth == 300
+
+
+@pytest.mark.usefixtures("few_handles")
+def test_a_low_limit_of_handles_is_raised_as_far_as_it_may_be():
+    """Small files are open until they are synced, and many of them share a sync."""
+    more_handles()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft == min(hard, MANY)
 
 
 def test_without_a_thread_to_sync_in(root, monkeypatch):

@@ -276,7 +276,7 @@ def ending(outcomes: Sequence[Outcome]) -> m.TransferEnd:
     """The end of a transfer in which each entry became what is told of it."""
     root, size, failed = TransferRoot(), 0, 0
     for entry, data, failure in outcomes:
-        root.add(entry, failure, file_root(data) if data is not None else b"")
+        root.add([(entry, failure, file_root(data) if data is not None else b"")])
         failed += failure is not None
         size += len(data or b"") if failure is None else 0
     return m.TransferEnd(root.digest(), len(outcomes), size, failed)

@@ -19,7 +19,9 @@ from p2pxfer.session.feed import (
     Job,
     Opened,
     Piece,
+    Whole,
     blocks,
+    charge,
 )
 from p2pxfer.session.stream_feed import StreamFeed, TextFeed
 from tests.session.conftest import eventually
@@ -43,9 +45,14 @@ class Reading:
             while self.feed.pieces:
                 self.taken.append(self.feed.pieces.popleft())
                 self.feed.taken(self.taken[-1])
-            return sum(isinstance(piece, Closed) for piece in self.taken) >= until
+            return sum(isinstance(piece, Closed | Whole) for piece in self.taken) >= until
 
         await eventually(closed)
+        whole, self.taken = self.taken, []
+        for piece in whole:
+            parts = piece.parts() if isinstance(piece, Whole) else [piece]
+            assert sum(map(charge, parts)) == charge(piece)
+            self.taken += parts
         return self.taken
 
 

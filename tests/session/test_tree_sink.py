@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 
 import pytest
 
@@ -13,8 +14,8 @@ from p2pxfer.files.journal import Journals
 from p2pxfer.files.records import Identity
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
-from p2pxfer.session.sinks import Arrived, ArrivedWhole, Deed, Ended
-from p2pxfer.session.tree_sink import SMALL_BATCH, TreeSink
+from p2pxfer.session.sinks import Arrived, ArrivedWhole, Deed, Ended, EndedWell
+from p2pxfer.session.tree_sink import TreeSink
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
 from tests.files.resuming import header
 from tests.session.ends import MTIME, file, file_root, folder, link
@@ -36,6 +37,15 @@ def sink_of(tmp_path):
         sink.close(keep=False)
 
 
+@pytest.fixture
+def batch():
+    """How many small files share a sync: few, as few handles are to be had."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (448, hard))
+    yield 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def deeds(number: int, entry: Entry, data: bytes) -> list[Deed]:
     """All of a file."""
     done: list[Deed] = [BeginFile(number, entry, len(data), entry.mode, entry.mtime_ns)]
@@ -48,35 +58,42 @@ def deeds(number: int, entry: Entry, data: bytes) -> list[Deed]:
 
 
 def endings(results) -> dict[int, Failure | None]:
-    return {result.number: result.failure for result in results if isinstance(result, Ended)}
+    well = {n: None for each in results if isinstance(each, EndedWell) for n in each.numbers}
+    return well | {each.number: each.failure for each in results if isinstance(each, Ended)}
 
 
-def test_small_files_wait_for_one_another_unless_nothing_else_comes(sink_of, tmp_path):
-    """A batch is written when it is full, and named with the next, or when the line is quiet."""
+def test_small_files_wait_for_one_another_unless_nothing_else_comes(batch, sink_of, tmp_path):
+    """A batch is written when it is full, and named after others, or when the line is quiet."""
     sink = sink_of()
-    entries = [file(b"%04d" % number, 4) for number in range(2 * SMALL_BATCH + 10)]
+    entries = [file(b"%04d" % number, 4) for number in range(4 * batch + 10)]
     assert not sink.admit(0, entries)
     done = [deeds(number, entry, b"data") for number, entry in enumerate(entries)]
-    for some in (done[:1], done[1:SMALL_BATCH]):
+    for some in (done[:1], done[1:batch]):
         assert endings(sink.apply([deed for each in some for deed in each], idle=False)) == {}
     assert sink.waits()
-    rest = [deed for each in done[SMALL_BATCH:] for deed in each]
-    assert set(endings(sink.apply(rest, idle=False))) == set(range(SMALL_BATCH))
-    assert len(endings(sink.apply([], idle=True))) == SMALL_BATCH + 10
+    rest = [deed for each in done[batch:] for deed in each]
+    named = endings(sink.apply(rest, idle=False))
+    assert set(named) >= set(range(2 * batch))
+    assert sink.waits()
+    named |= endings(sink.apply([], idle=True))
+    assert named == dict.fromkeys(range(len(entries)))
     assert not sink.waits()
     assert len(os.listdir(tmp_path / "out")) == len(entries)
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_what_is_synced_when_the_end_comes_gets_its_name_or_goes(sink_of, tmp_path, keep):
-    """No temporary stays, whatever the end."""
+def test_what_is_synced_when_the_end_comes_gets_its_name_or_goes(batch, sink_of, tmp_path, keep):
+    """What is whole may have its name by then. Nothing else stays, whatever the end."""
     sink = sink_of()
-    entries = [file(b"%04d" % number, 4) for number in range(SMALL_BATCH)]
+    entries = [file(b"%04d" % number, 4) for number in range(batch)]
     sink.admit(0, entries)
     for number, entry in enumerate(entries):
         assert endings(sink.apply(deeds(number, entry, b"data"), idle=False)) == {}
     sink.close(keep=keep)
-    assert len(os.listdir(tmp_path / "out")) == (len(entries) if keep else 0)
+    there = os.listdir(tmp_path / "out")
+    assert set(there) <= {os.fsdecode(entry.path) for entry in entries}
+    assert all((tmp_path / "out" / name).read_bytes() == b"data" for name in there)
+    assert len(there) == len(entries) or not keep
 
 
 @pytest.mark.parametrize("size", [100, 3 * MIN_BLOCK])
@@ -190,9 +207,7 @@ def test_what_is_there_already_stays_as_it_is(sink_of, tmp_path):
         if entry.path == b"z":
             some[1] = Arrived(WriteBlock(1, 0, 0, MIN_BLOCK, zero_digest(MIN_BLOCK), zero=True), [])
         elif entry.path == b"s":
-            digest, root = block_digest(data), file_root(data)
-            whole = TakeFile(number, entry, len(data), 0o644, MTIME, digest, root)
-            some = [ArrivedWhole(whole, [data])]
+            some = [whole((number, entry, data))]
         work += some
 
     def found() -> dict[str, Identity]:
@@ -298,36 +313,40 @@ def test_an_unfinished_file_of_another_size_is_not_mixed_with_the_older_copy(tmp
     assert os.listdir(out) == ["f"]
 
 
-def whole(number: int, entry: Entry, data: bytes, **changes: object) -> ArrivedWhole:
-    """All of a small file in one deed."""
-    mode, mtime_ns = entry.mode, entry.mtime_ns
-    taken = TakeFile(
-        number, entry, len(data), mode, mtime_ns, block_digest(data), file_root(data)
-    )._replace(**changes)
-    return ArrivedWhole(taken, [data[:1], data[1:]])
+def whole(*files: tuple[int, Entry, bytes]) -> ArrivedWhole:
+    """All of some small files in one deed, after something that is nobody's any more."""
+    payload, taken = b"lost", []
+    for number, entry, data in files:
+        at, size, root = len(payload), len(data), file_root(data)
+        taken.append(TakeFile(number, entry, at, size, entry.mode, entry.mtime_ns, root))
+        payload += data
+    return ArrivedWhole(tuple(taken), payload)
 
 
 @pytest.mark.parametrize("max_size", [None, 5])
 def test_a_small_file_comes_in_one_piece(sink_of, tmp_path, max_size):
     """Like one in several, within the limits and without any."""
     sink = sink_of(max_size=max_size)
-    entries = [file(b"a", 1), file(b"b", 4)]
+    entries = [file(b"a", 1), file(b"b", 4), file(b"c", 0)]
     sink.admit(0, entries)
-    results = sink.apply([whole(0, entries[0], b"x"), whole(1, entries[1], b"data!")], idle=True)
+    files = [(0, entries[0], b"x"), (1, entries[1], b"data!"), (2, entries[2], b"")]
+    results = sink.apply([whole(*files)], idle=True)
     over = None if max_size is None else Failure.TOO_LARGE
-    assert endings(results) == {0: None, 1: over}
+    assert endings(results) == {0: None, 1: over, 2: None}
     assert (tmp_path / "out" / "a").read_bytes() == b"x"
+    assert (tmp_path / "out" / "c").read_bytes() == b""
     assert (tmp_path / "out" / "b").exists() is (over is None)
 
 
-@pytest.mark.parametrize("field", ["digest", "root"])
-def test_a_small_file_that_is_damaged_is_not_written(sink_of, tmp_path, field):
-    """Neither its block's digest nor its root may be another."""
-    sink = sink_of()
+@pytest.mark.parametrize("max_size", [None, 5])
+def test_a_small_file_that_is_damaged_is_not_written(sink_of, tmp_path, max_size):
+    """Its root is of its content."""
+    sink = sink_of(max_size=max_size)
     entry = file(b"a", 4)
     sink.admit(0, [entry])
+    good = whole((0, entry, b"data"))
     with pytest.raises(IntegrityError):
-        sink.apply([whole(0, entry, b"data", **{field: bytes(32)})], idle=True)
+        sink.apply([good._replace(payload=good.payload[:-1] + b"x")], idle=True)
     sink.close(keep=False)
     assert os.listdir(tmp_path / "out") == []
 
@@ -337,7 +356,7 @@ def test_what_came_whole_is_kept_when_the_transfer_breaks_off(sink_of, tmp_path)
     sink = sink_of()
     entry = file(b"a", 4)
     sink.admit(0, [entry])
-    assert endings(sink.apply([whole(0, entry, b"data")], idle=False)) == {}
+    assert endings(sink.apply([whole((0, entry, b"data"))], idle=False)) == {}
     assert sink.waits()
     sink.close(keep=True)
     assert (tmp_path / "out" / "a").read_bytes() == b"data"

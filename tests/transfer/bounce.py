@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 
-from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
+from p2pxfer.manifest import Entry, Failure, block_size
 from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.credit import MAX_HELD
@@ -95,28 +95,31 @@ class SendingSide:
             self.machine.file_closed(number, failure, m.NO_DIGEST)
             return
         size = self.plan.opened.get(number, entry.size)
-        if number % 2 and 0 <= size <= MIN_BLOCK and self._whole(number, entry, size):
+        if number % 2 and 0 <= size <= m.MAX_WHOLE and self._whole(number, entry):
             return
         self.hashes[number] = hashlib.sha256()
         self.left[number] = STREAM if size < 0 else size
         self.machine.file_opened(number, size, entry.mode, entry.mtime_ns)
 
-    def _whole(self, number: int, entry: Entry, size: int) -> bool:
-        """Send a small file in one go, if that may be done now."""
-        zero = number in self.plan.zeros
-        payload = content(zero, size)
-        digest = content_digest(payload)
-        root = hashlib.sha256(digest if size else b"").digest()
-        sent = self.machine.file_sent(number, size, entry.mode, entry.mtime_ns, root, zero=zero)
-        if sent is None:
+    def _whole(self, number: int, entry: Entry) -> bool:
+        """Send small files in one go, as far as that may be done now."""
+        files: list[m.WholeFile] = []
+        contents: list[bytes] = []
+        for next_, found in [(number, entry), *self.machine.upcoming(self.plan.page)]:
+            size = self.plan.opened.get(next_, found.size)
+            if next_ in self.plan.unopened or not 0 <= size <= m.MAX_WHOLE:
+                break
+            contents.append(content(next_ in self.plan.zeros, size))
+            root = hashlib.sha256(content_digest(contents[-1]) if size else b"").digest()
+            files.append((next_, size, found.mode, found.mtime_ns, root))
+        del files[self.outbox.fits_whole([len(each) for each in contents]) :]
+        sent = self.machine.files_sent(files)
+        if not sent:
             return False
-        begin, end = sent
-        self.closed.add(number)
-        self.messages += self.outbox.add(begin)
-        if size:
-            self.sent_blocks += 1
-            self.messages += self.outbox.add_block(m.Block(number, 0, size, digest, zero), payload)
-        self.messages += self.outbox.add(end)
+        del files[sent:], contents[sent:]
+        self.closed.update(each for each, *_ in files)
+        self.sent_blocks += sum(size > 0 for _, size, *_ in files)
+        self.messages += self.outbox.add_whole(files, contents)
         return True
 
     def _block(self, action: a.SendBlock) -> None:
@@ -179,7 +182,7 @@ class ReceivingSide:
 
     def feed(self, message: bytes, now: float) -> None:
         for frame in decode(message):
-            if isinstance(frame, m.Data):
+            if isinstance(frame, m.Data | m.WholeFiles) and frame.payload:
                 self.payload.append(frame.payload)
                 self.in_hand += len(frame.payload)
                 self.most_in_hand = max(self.most_in_hand, self.in_hand)
@@ -225,15 +228,25 @@ class ReceivingSide:
                 assert action.number not in self.failed
                 parts = b"".join(self._pop(action.payload))
                 self._add(action.number, lambda: self._write(action, parts))
-            case a.TakeFile(number, entry, size, mode, mtime_ns, digest, root):
-                self._take_entry(a.BeginFile(number, entry, size, mode, mtime_ns))
-                self._take_entry(a.WriteBlock(number, 0, 0, size, digest, zero=False))
-                self._take_entry(a.EndFile(number, size, root, None))
+            case a.TakeFiles(files, payload):
+                self._take_files(files, b"".join(self._pop(payload)))
             case a.DropData(payload):
                 self.in_hand -= sum(len(part) for part in self._pop(payload))
             case a.EndFile(number, _, root, failure):
                 assert number not in self.failed
                 self._add(number, lambda: self._end_file(number, root, failure))
+
+    def _take_files(self, files: Iterable[a.TakeFile], payload: bytes) -> None:
+        """The same as if each had come in parts; what has failed meanwhile is left out."""
+        self.in_hand -= len(payload)
+        for number, entry, offset, size, mode, mtime_ns, root in files:
+            part = payload[offset : offset + size]
+            self.in_hand += size
+            self._take_entry(a.BeginFile(number, entry, size, mode, mtime_ns))
+            block = a.WriteBlock(number, 0, 0, size, content_digest(part), zero=False)
+            if size:
+                self._add(number, partial(self._write, block, part))
+            self._take_entry(a.EndFile(number, size, root, None))
 
     def _add(self, key: int, job: Callable[[], None]) -> None:
         self.jobs.setdefault(key, deque()).append(job)

@@ -54,6 +54,12 @@ MESSAGE = st.one_of(
     st.builds(m.Attach, U64, st.booleans()),
     st.builds(m.Received, U64),
     st.builds(m.Have, U32, U32, st.lists(DIGEST, min_size=1, max_size=40).map(tuple)),
+    st.lists(st.tuples(U32, MODE, I64, DIGEST, st.binary(max_size=90)), min_size=1, max_size=9).map(
+        lambda files: m.WholeFiles(
+            tuple((n, len(data), mode, mtime, root) for n, mode, mtime, root, data in files),
+            b"".join(data for *_, data in files),
+        )
+    ),
     st.builds(m.Proof, st.lists(st.tuples(ID, DIGEST), min_size=1, max_size=64).map(tuple)),
 )
 
@@ -118,6 +124,11 @@ def entry(kind: int, size: int, mode: int, path: bytes, target: bytes, *, lie: i
     return bytes(4) + head + bytes(8) + lengths + path + target
 
 
+def whole_file(size: int, mode: int = 0) -> bytes:
+    """What a frame of whole files says of one."""
+    return bytes(4) + size.to_bytes(4, "big") + mode.to_bytes(2, "big") + bytes(8 + 32)
+
+
 REFUSED = {
     "no frame at all": b"",
     "half a header": b"\x05\x00",
@@ -157,6 +168,15 @@ REFUSED = {
     "no proof": header(23, 0),
     "half a proof": header(23, 16) + bytes(16),
     "more proofs than fit": header(23, 48 * 65) + bytes(48 * 65),
+    "no whole file": header(24, 2) + bytes(2),
+    "half a whole file": header(24, 2 + 49) + b"\x00\x01" + bytes(49),
+    "a whole file without its content": header(24, 52) + b"\x00\x01" + whole_file(1),
+    "more content than whole files": header(24, 53) + b"\x00\x01" + whole_file(0) + b"x",
+    "a whole file with more bits": header(24, 52) + b"\x00\x01" + whole_file(0, 0o10000),
+    "a whole file over the limit": header(24, 52 + 61_441)
+    + b"\x00\x01"
+    + whole_file(61_441)
+    + bytes(61_441),
     "a flag of an attach that is neither": header(20, 9) + bytes(8) + b"\x02",
     "a file with size -2": header(9, 22) + bytes(4) + b"\xff" * 7 + b"\xfe" + bytes(10),
     "an unknown failure": header(13, 5) + bytes(4) + b"\x63",
@@ -180,11 +200,12 @@ def test_an_unknown_type_marked_so_is_passed_over():
     assert list(decode(raw)) == [m.Accept(), m.Bye()]
 
 
-def test_as_many_digests_and_proofs_as_may_be_fit_any_channel():
-    """Neither frame needs a larger message than every channel carries."""
+def test_as_much_as_may_be_in_one_frame_fits_any_channel():
+    """Digests, proofs, a whole file: none needs a larger message than every channel carries."""
     have = m.Have(0, 0, (bytes(32),) * m.MAX_DIGESTS)
     proof = m.Proof(((bytes(16), bytes(32)),) * m.MAX_PROOFS)
-    for message in (have, proof):
+    whole = m.WholeFiles(((0, m.MAX_WHOLE, 0, 0, bytes(32)),), bytes(m.MAX_WHOLE))
+    for message in (have, proof, whole):
         raw = encode(message)
         assert len(raw) <= m.MIN_MESSAGE
         assert list(decode(raw)) == [message]

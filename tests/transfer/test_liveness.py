@@ -116,7 +116,7 @@ def run_timers(sender: Sender, until: float) -> list[tuple[float, object]]:
 def test_a_machine_pings_when_it_has_nothing_to_say():
     """One ping a second, a stall at 3 s, the loss at 8 s, then silence."""
     sender = Sender(OFFER, KEY, 0.0)
-    assert sender.next_action(0.0) == a.Send(m.Hello(1, 1, m.RESUME))
+    assert sender.next_action(0.0) == a.Send(m.Hello(1, 1, m.CAPABILITIES))
     taken = run_timers(sender, 30.0)
     pings = [now for now, action in taken if isinstance(action, a.Send)]
     assert pings == [1, 2, 3, 4, 5, 6, 7]

@@ -53,6 +53,23 @@ def test_what_goes_in_comes_out_in_order(sizes):
     assert back == wanted
 
 
+@given(st.lists(st.lists(st.integers(0, m.MAX_WHOLE), max_size=40), max_size=4))
+def test_whole_files_come_back_as_they_were(runs):
+    """As many to a frame as fit, in messages within the limit."""
+    outbox, messages, wanted = Outbox(LIMIT), [], []
+    for run in runs:
+        sizes = run[: outbox.fits_whole(run)]
+        assert sizes == run or sum(sizes) + 56 * (len(sizes) + 1) + run[len(sizes)] > LIMIT
+        if sizes:
+            files = tuple((n, size, 0o644, -n, bytes(32)) for n, size in enumerate(sizes))
+            contents = [bytes((n,)) * size for n, size in enumerate(sizes)]
+            wanted.append(m.WholeFiles(files, b"".join(contents)))
+            messages += outbox.add_whole(files, contents)
+    messages += outbox.flush()
+    assert all(0 < len(message) <= LIMIT for message in messages)
+    assert [frame for message in messages for frame in decode(message)] == wanted
+
+
 def test_small_frames_share_a_message():
     """A hundred small files' frames are one message."""
     outbox = Outbox(LIMIT)

@@ -17,7 +17,7 @@ from tests.transfer.plans import KEY, MTIME, OFFER, file, folder, link
 
 DIGEST = b"d" * 32
 BLOCK = 262_144
-HELLO = m.Hello(1, 1, m.RESUME)
+HELLO = m.Hello(1, 1, m.CAPABILITIES)
 TREE = (folder(b"d"), file(b"d/a", 10), file(b"d/b", BLOCK + 5), file(b"d/c", 0))
 
 
@@ -44,6 +44,22 @@ def begin(number: int, size: int) -> m.FileBegin:
 
 def block(number: int, index: int, length: int) -> m.Block:
     return m.Block(number, index, length, DIGEST)
+
+
+def whole(*files: tuple[int, int]) -> m.WholeFiles:
+    """Files of these numbers and sizes in one frame."""
+    payload = bytes(sum(size for _, size in files))
+    return m.WholeFiles(tuple((n, size, 0o644, MTIME, DIGEST) for n, size in files), payload)
+
+
+def unable() -> Receiver:
+    """Waits for entry 0, and did not say that it takes whole files."""
+    receiver = Receiver(KEY, 0.0)
+    feed(receiver, m.Hello(1, 1, m.RESUME), OFFER, m.Page(0, (file(b"a", 1),)))
+    receiver.accept()
+    receiver.decide(1, {})
+    drain(receiver)
+    return receiver
 
 
 def end(number: int, size: int, failure: Failure | None = None) -> m.FileEnd:
@@ -134,6 +150,20 @@ ATTACKS = {
     "ends a file that it never began": (moving, [end(1, 0)]),
     "ends a file that is not wanted": (moving, [end(2, 0, Failure.CHANGED)]),
     "fails a file in the receiver's name": (moving, [end(1, 0, Failure.NO_SPACE)]),
+    "sends whole files that were not agreed on": (unable, [whole((0, 1))]),
+    "sends a whole file that was skipped": (moving, [whole((1, 10), (2, 5))]),
+    "sends whole files out of order": (moving, [whole((3, 0), (1, 10))]),
+    "sends a whole file twice": (moving, [whole((1, 10)), whole((1, 10))]),
+    "sends a whole file that was never listed": (moving, [whole((99, 1))]),
+    "sends a whole directory": (moving, [whole((0, 0))]),
+    "sends a whole file inside another": (moving, [begin(1, 10), whole((3, 0))]),
+    "sends whole files beyond its credit": (
+        lambda: moving([file(b"%d" % n, 1) for n in range(BYTE_WINDOW // 4096 + 1)], {}),
+        [
+            whole(*((n, 1) for n in range(BYTE_WINDOW // 4096))),
+            whole((BYTE_WINDOW // 4096, 1)),
+        ],
+    ),
     "ends before its entries": (moving, [m.TransferEnd(DIGEST, 4, 0, 1)]),
     "ends before its list": (
         lambda: moving((folder(b"d"),), {0: Failure.EXISTS}),
@@ -227,6 +257,23 @@ def test_after_a_failure_payload_is_dropped_in_order():
     taken = feed(receiver, end(1, 10))
     outcomes = [o for action in taken if isinstance(action, a.Settled) for o in action.outcomes]
     assert [(o.number, o.failure) for o in outcomes] == [(0, None), (1, Failure.WRITE_FAILED)]
+
+
+def test_whole_files_are_taken_together_but_for_those_that_failed():
+    """Where each begins in their payload is told, and the payload of what failed goes as well."""
+    receiver = moving([file(b"%d" % n, 9) for n in range(4)], {})
+    receiver.entry_failed(1, Failure.NO_SPACE)
+    drain(receiver)
+    receiver.receive(whole((0, 3), (1, 4), (2, 0), (3, 2)), 0.0)
+    receiver.entry_failed(2, Failure.WRITE_FAILED)
+    (taken,) = (action for action in drain(receiver) if isinstance(action, a.TakeFiles))
+    assert taken.payload == 9
+    assert [(f.number, f.offset, f.size) for f in taken.files] == [(0, 0, 3), (3, 7, 2)]
+    receiver.entries_done([0, 3])
+    (settled,) = (action for action in drain(receiver) if isinstance(action, a.Settled))
+    assert [outcome.failure for outcome in settled.outcomes] == [
+        None, Failure.NO_SPACE, Failure.WRITE_FAILED, None,
+    ]  # fmt: skip
 
 
 def test_the_senders_failure_stands():

@@ -260,6 +260,29 @@ def test_what_the_receiver_holds_is_of_no_use_if_the_block_has_another_length_no
     assert blocks[0].held is None
 
 
+def test_whole_files_go_as_far_as_they_may():
+    """Those wanted next, while there is credit, but for one of which the receiver has something."""
+    tree = tuple(file(b"%d" % n, 10) for n in range(6))
+    sender = listed(tree, m.Hello(1, 1, m.CAPABILITIES))
+    feed(sender, m.Accept(), m.Have(4, 0, (DIGEST,)), m.Want(6), m.Credit(3 * MIN_COST, 0))
+    files = [(n, 10, 0o644, MTIME, DIGEST) for n in range(6)]
+    with pytest.raises(ValueError, match="entry 1"):
+        sender.files_sent(files[1:])
+    assert sender.files_sent(files) == 3
+    assert drain(sender) == [a.OpenFile(3, tree[3])]
+    assert sender.files_sent(files[3:]) == 0
+    feed(sender, m.Credit(MAX_BYTE_WINDOW, 3))
+    assert sender.files_sent(files[3:]) == 1
+    assert a.OpenFile(4, tree[4]) in drain(sender)
+    assert sender.files_sent(files[4:]) is None
+    assert sender.sent == 40
+
+
+def test_whole_files_are_for_those_who_take_them():
+    """Any other receiver gets begin, blocks and end."""
+    assert opening().files_sent([(1, 10, 0o644, MTIME, DIGEST)]) is None
+
+
 def test_room_for_digests_comes_back_when_a_file_is_over():
     """Sent, failed on either side before its turn, or skipped."""
     sender = moving()
