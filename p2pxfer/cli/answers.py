@@ -39,6 +39,11 @@ class Answers:
         self._yes = yes
         self._for_all: Existing | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether offers are shown to somebody who says yes or no."""
+        return not self._yes
+
     async def verify(self, words: tuple[str, ...]) -> bool:
         """Show the words and ask whether the other side shows the same."""
         style = self._screen.style

@@ -55,7 +55,14 @@ def view(offer: Offer, totals: Totals, pages: Iterable[NewEntries]) -> OfferView
 
 
 class Interaction(Protocol):
-    """Answers questions while a session goes on."""
+    """Answers questions while a session goes on.
+
+    Attributes:
+        asks: somebody has to think about an offer, and should be shown all of it, if it can be.
+    """
+
+    @property
+    def asks(self) -> bool: ...  # noqa: D102  # see above
 
     async def verify(self, words: tuple[str, ...]) -> bool:
         """Whether the other side shows the same words."""
@@ -69,6 +76,8 @@ class Interaction(Protocol):
 
 class Unattended:
     """Nobody is there: takes offers if told to, keeps existing files, can't compare words."""
+
+    asks = False
 
     def __init__(self, *, accept: bool = False) -> None:
         self._accept = accept

@@ -44,6 +44,8 @@ class Events:
 class Answers:
     """Somebody who says yes, after a look at the offer."""
 
+    asks = True
+
     def __init__(self, *, accept: bool = True, existing: str = "skip", verify: bool = True) -> None:
         self.offers: list[OfferView] = []
         self.asked: list[bytes] = []
