@@ -100,7 +100,11 @@ else:
                 again()
 
         reader = threading.Thread(
-            target=_pump, args=(fd, wake_read, ours, tell), name="keyboard", daemon=True
+            target=_pump,
+            args=(fd, wake_read, tell),
+            kwargs={"yielding": yielding},
+            name="keyboard",
+            daemon=True,
         )
         if ours():
             tty.setcbreak(fd, termios.TCSAFLUSH if drop_typed else termios.TCSADRAIN)
@@ -118,16 +122,19 @@ else:
                 if ours():
                     termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
-    def _pump(fd: int, wake: int, ours: Callable[[], bool], tell: Callable[[str], None]) -> None:
-        """Tell what is typed while the terminal is ours, until there is something at ``wake``."""
+    def _pump(fd: int, wake: int, tell: Callable[[str], None], *, yielding: bool) -> None:
+        """Tell what is typed, until there is something at ``wake``."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        ours, pause = True, ELSEWHERE if yielding else None
         while True:
-            ready, _, _ = select.select([fd, wake], [], [])
+            ready, _, _ = select.select([fd, wake] if ours else [wake], [], [], pause)
             if wake in ready:
                 return
-            if not ours():
-                if select.select([wake], [], [], ELSEWHERE)[0]:
-                    return
+            if yielding:
+                before, ours = ours, in_front(fd)
+                if ours and not before:  # no signal tells that
+                    tty.setcbreak(fd, termios.TCSADRAIN)
+            if not ours or fd not in ready:
                 continue
             try:
                 data = os.read(fd, 1024)

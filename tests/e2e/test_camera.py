@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import signal
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import ExifTags, Image
 
 from p2pxfer.errors import ExitCode
 from p2pxfer.media.pattern import Canvas, samples
+from tests.e2e.conftest import COMMAND, PATIENCE, Watched
 from tests.media import seen
 
 NEAR = 10  # of 255: what a codec at its first bit rate does to a flat colour
@@ -90,6 +92,36 @@ def test_a_muted_camera_is_waited_for(machine):
     camera.until("camera is free")
     camera.process.kill(signal.SIGINT)
     camera.end()
+
+
+def test_a_camera_in_the_background_leaves_the_keys_to_the_shell(machine):
+    """Whoever touched the terminal there would be stopped; brought to the front, it has its own."""
+    words = (*COMMAND, "camera", "serve", "--from", "test:", "--code-out", "code", *SMALL)
+    env = machine.env | {"PS1": "$ "}
+    shell = Watched(
+        (*machine.isolation, "bash", "--norc", "-i"), env=env, patience=PATIENCE, cwd=machine.path
+    )
+    shell.type(f"{shlex.join(words)} &\n")
+    shell.until("It works once")
+    code = (machine.path / "code").read_text().strip()
+    snap = watch(machine, "snap", code, "--count", "1000", "--every", "0.1s")
+    snap.event("still")
+    shell.type("echo $((6 * 7)); jobs\n")
+    shell.until("42")
+    shell.until("Running")
+    shell.type("fg\n")
+    shell.until("v mutes")
+    for _ in range(100):  # it has to notice first
+        if "camera is muted" in shell.text:
+            break
+        shell.type("v")
+        shell.read()
+    shell.until("camera is muted")
+    shell.type("\x03")
+    shell.until("stopped:")
+    shell.type("exit\n")
+    shell.end()
+    snap.end()
 
 
 def clip(path: Path) -> None:
