@@ -19,10 +19,9 @@ from p2pxfer.files.naming import numbered, temporary
 from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new, sync_filesystem
 from p2pxfer.files.partial import CREATE, set_attributes, write_all
 from p2pxfer.files.records import Identity, Partial, Placed
-from p2pxfer.files.unnamed import UnnamedFiles, link_at
+from p2pxfer.files.unnamed import UnnamedFiles, best_together, link_at, most_folders
 from p2pxfer.manifest import Failure
 
-MOST_FOLDERS = 64  # of one batch whose handles are kept for naming it
 SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
 
 
@@ -198,7 +197,7 @@ class Placing:
             if nameless.fd is not None and nameless.error is None:
                 whole.setdefault(nameless.admission.folder, []).append(nameless)
         links: dict[int, list[Nameless]] = {}
-        if len(whole) > MOST_FOLDERS:
+        if len(whole) > most_folders(best_together()):
             return links
         for folder, some in whole.items():
             with contextlib.suppress(OSError):  # then naming them will fail, and say why

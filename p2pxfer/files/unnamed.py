@@ -123,5 +123,13 @@ def _open_together() -> int:
     import resource  # noqa: PLC0415  # Windows lacks it
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = _BATCH if soft == resource.RLIM_INFINITY else (soft - _SPARED) // _BATCHES
-    return min(room, _BATCH) if room >= _LEAST_BATCH else 0
+    wanted = _BATCHES * (_BATCH + most_folders(_BATCH)) + _SPARED
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _BATCH
+    room = _BATCH * (soft - _SPARED) // (wanted - _SPARED)
+    return room if room >= _LEAST_BATCH else 0
+
+
+def most_folders(files: int) -> int:
+    """On how many folders of a batch of so many files handles may be kept beside theirs."""
+    return files // 4

@@ -100,6 +100,7 @@ def run_until(step, journals, root, policy):
         pass
     finally:
         sys.settrace(before)
+        tree._placing.close()  # a thread can't be killed: it comes to the end of what it is at
         for partial in tree._open_files._open:  # a killed process tidies nothing up,
             os.close(partial.fd)
         tree._handles.close()  # but the system closes what it had open

@@ -41,7 +41,7 @@ def sink_of(tmp_path):
 def batch():
     """How many small files share a sync: few, as few handles are to be had."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (448, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (496, hard))
     yield 64
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
