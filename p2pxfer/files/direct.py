@@ -22,7 +22,7 @@ GRAIN = 4096  # bytes; places and lengths are multiples of it, as every usual di
 LEAST = 128 * 1024  # bytes; a shorter write saves less than it costs
 PIECE = 1024 * 1024  # bytes written with one call
 LOOK = 32 * 1024 * 1024  # bytes after which is seen how fast the disk was,
-FAST = 200e6  # and bytes a second from which it goes on so
+FAST = 100e6  # and bytes a second from which it goes on so: waits for the interpreter count, too
 
 _UNFIT = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.ENOTTY)
 _CAN = sys.platform.startswith("linux") and hasattr(os, "O_DIRECT")
@@ -35,11 +35,12 @@ class DirectWriting:
         fd: open for writing; one thread at a time uses it.
     """
 
-    __slots__ = ("_bytes", "_fd", "_fits", "_memory", "_seconds")
+    __slots__ = ("_bytes", "_fd", "_fits", "_flags", "_memory", "_seconds")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._fits = _CAN
+        self._flags: int | None = None
         self._memory: mmap.mmap | None = None  # begins at a page
         self._bytes = 0
         self._seconds = 0.0
@@ -60,12 +61,13 @@ class DirectWriting:
             self._memory = mmap.mmap(-1, PIECE)
         began = time.monotonic()
         try:
-            flags = fcntl(self._fd, F_GETFL)
-            fcntl(self._fd, F_SETFL, flags | os.O_DIRECT)
+            if self._flags is None:
+                self._flags = fcntl(self._fd, F_GETFL)
+            fcntl(self._fd, F_SETFL, self._flags | os.O_DIRECT)
             try:
                 done = self._write(self._memory, offset, buffers, length // GRAIN * GRAIN)
             finally:
-                fcntl(self._fd, F_SETFL, flags)
+                fcntl(self._fd, F_SETFL, self._flags)
         except OSError as error:
             if error.errno not in _UNFIT:
                 raise
