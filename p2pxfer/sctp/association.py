@@ -272,7 +272,7 @@ class Association:
             return
         self._closing.came(now)
         if inbound.unreported and self._state in RECEIVES:
-            self._control.delay(now)
+            self._control.delay(now, inbound)
 
     def handle_timer(self, now: float) -> None:
         """See what is due; `transmit` after it."""
@@ -318,6 +318,7 @@ class Association:
         self._poked = False
         if self._reports and self._inbound is not None:
             self._control.sack(self._inbound)
+            self._control.told_at = now
         if self._reconfiguration is not None and self._sending is not None:
             tlvs = self._reconfiguration.transmit(now, self._sending.rtt.timeout)
             while tlvs is not None:

@@ -5,6 +5,7 @@ Bounded: what is one too many is dropped, and whoever needs it asks again.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -12,13 +13,14 @@ from typing import Final
 from p2pxfer.sctp.chunks import Chunk, Init, write_chunk
 from p2pxfer.sctp.config import Config
 from p2pxfer.sctp.handshake import Reply
-from p2pxfer.sctp.inbound import Inbound
+from p2pxfer.sctp.inbound import EVERY, Inbound
 from p2pxfer.sctp.mtu import PathMtu
 from p2pxfer.sctp.packets import encode
 from p2pxfer.sctp.transmit import Transmit
 from p2pxfer.sctp.wire import HEADER, Wire
 
 DELAY: Final = 0.02  # seconds that a SACK waits at most; RFC 9260 section 6.2 allows 0.2
+APART: Final = 0.001  # seconds between two SACKs to an own peer that sends many packets
 MOST: Final = 256  # packets
 
 
@@ -27,9 +29,10 @@ class Control:
 
     Attributes:
         sack_at: when a SACK that waits must leave; None if none waits.
+        told_at: when one left that waited.
     """
 
-    __slots__ = ("_config", "_mtu", "_packets", "_tag", "_wire", "sack_at")
+    __slots__ = ("_config", "_mtu", "_packets", "_tag", "_wire", "sack_at", "told_at")
 
     def __init__(self, config: Config, mtu: PathMtu) -> None:
         self._config = config
@@ -38,6 +41,7 @@ class Control:
         self._tag: int | None = None
         self._wire = Wire(config.port, config.remote_port, 0)
         self.sack_at: float | None = None
+        self.told_at = -math.inf
 
     @property
     def waiting(self) -> bool:
@@ -82,10 +86,21 @@ class Control:
         if len(self._packets) < MOST:
             self.report((inbound.sack(self._mtu.size - HEADER),))
 
-    def delay(self, now: float) -> None:
-        """Something came that a SACK must cover before long."""
-        if self.sack_at is None:
-            self.sack_at = now + DELAY
+    def delay(self, now: float, inbound: Inbound) -> None:
+        """Something came that a SACK must cover before long.
+
+        Each one to an own peer costs both ends as much as some packets do: without a reason to
+        hurry they leave a millisecond apart. Another stack has had its own at every second packet.
+        """
+        if inbound.unreported < EVERY:
+            at = now + DELAY
+        elif now < self.told_at + APART:
+            at = self.told_at + APART
+        else:
+            inbound.hurry = True
+            return
+        if self.sack_at is None or at < self.sack_at:
+            self.sack_at = at
 
     def transmit(self) -> Transmit | None:
         """Everything that waits."""

@@ -14,7 +14,7 @@ from p2pxfer.sctp.config import Config
 from p2pxfer.sctp.congestion.controller import Controller
 from p2pxfer.sctp.events import Capability, Event
 from p2pxfer.sctp.handshake import Peer
-from p2pxfer.sctp.inbound import Inbound
+from p2pxfer.sctp.inbound import EVERY, TOGETHER, Inbound
 from p2pxfer.sctp.mtu import PathMtu
 from p2pxfer.sctp.outbound import Outbound
 from p2pxfer.sctp.probing import Probing
@@ -72,7 +72,12 @@ def establish(
         now: seconds.
     """
     inbound = Inbound(
-        peer.tsn, config.receive_window, config.max_message, peer.inbound_streams, events
+        peer.tsn,
+        config.receive_window,
+        config.max_message,
+        peer.inbound_streams,
+        events,
+        every=TOGETHER if config.own_peer else EVERY,
     )
     sending = Sending(
         tsn=tsn,

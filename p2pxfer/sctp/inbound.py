@@ -22,6 +22,7 @@ DUPLICATES: Final = 16  # reported at most in one SACK
 MASK: Final = 0xFFFFFFFF
 EITHER: Final = BEGIN | END
 EVERY: Final = 2  # packets with DATA that one SACK covers at most (RFC 9260 section 6.2)
+TOGETHER: Final = 32  # the same towards an own peer, which needs no more of them to keep its rate
 SACK: Final = struct.Struct(">BBHIIHH")
 SACK_TYPE: Final = 3
 
@@ -38,6 +39,7 @@ class Inbound:
 
     __slots__ = (
         "_duplicates",
+        "_every",
         "_held",
         "_held_size",
         "_limit",
@@ -52,7 +54,14 @@ class Inbound:
     )
 
     def __init__(
-        self, initial: int, window: int, limit: int, streams: int, events: deque[Event]
+        self,
+        initial: int,
+        window: int,
+        limit: int,
+        streams: int,
+        events: deque[Event],
+        *,
+        every: int = EVERY,
     ) -> None:
         self.cumulative = initial - 1
         self.reassembly = Reassembly(events, limit, streams)
@@ -60,6 +69,7 @@ class Inbound:
         self.hurry = False
         self._window = self._told = window
         self._limit = limit
+        self._every = every
         self._starts: list[int] = []
         self._stops: list[int] = []
         self._held: dict[int, tuple[int, int, bytes]] = {}
@@ -74,7 +84,7 @@ class Inbound:
     @property
     def due(self) -> bool:
         """Whether as much came as one SACK covers."""
-        return self.unreported >= EVERY
+        return self.unreported >= self._every
 
     @property
     def refused(self) -> int | None:

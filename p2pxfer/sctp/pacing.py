@@ -28,19 +28,35 @@ class Pacer:
             delivered now says nothing of the path.
     """
 
-    __slots__ = ("_bursting", "_due", "_filled_at", "_quantum", "_rate", "_tokens", "late")
+    __slots__ = (
+        "_began",
+        "_burst",
+        "_bursting",
+        "_due",
+        "_filled_at",
+        "_quantum",
+        "_rate",
+        "_tokens",
+        "late",
+    )
 
     def __init__(self) -> None:
         self._tokens = math.inf  # the first burst is a whole one
         self._filled_at = 0.0
         self._rate = math.inf
         self._quantum = 0
+        self._began = 0.0
+        self._burst = 0.0  # what is left of the present one
         self._bursting = False
         self._due = math.inf
         self.late = False
 
     def allowance(self, now: float, controller: Controller) -> int:
-        """Bytes that may leave now; 0 until a whole quantum may, then all of it, in parts too."""
+        """Bytes that may leave now; 0 until a whole quantum may, then all of it, in parts too.
+
+        What flows in within a millisecond waits for the next one: to send a part takes as long as
+        another packet needs to flow in, and they would leave one by one without an end.
+        """
         rate = controller.rate
         self._rate = rate
         if rate == math.inf:
@@ -56,13 +72,15 @@ class Pacer:
         tokens = min(tokens, most)
         self._tokens = tokens
         self._filled_at = now
-        if self._bursting:
-            return int(tokens) if tokens > 0 else 0
-        if tokens < quantum - 1:  # one byte, since times are rounded
+        if self._bursting and now - self._began < TICK:
+            return max(0, int(self._burst))
+        if not self._bursting and tokens < quantum - 1:  # one byte, since times are rounded
             return 0
         self._bursting = True
+        self._began = now
+        self._burst = tokens
         self._due = math.inf
-        return int(tokens)
+        return max(0, int(tokens))
 
     def blocked(self) -> None:
         """Something else keeps flights from leaving, so nobody waits for `ready_at`."""
@@ -71,6 +89,7 @@ class Pacer:
     def sent(self, now: float, size: int) -> None:  # noqa: ARG002  # a seam
         """Bytes left; more than allowed is paid back later."""
         self._tokens -= size
+        self._burst -= size
 
     def ready_at(self, now: float) -> float:
         """When a whole quantum may leave again; ends the burst."""

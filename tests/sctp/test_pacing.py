@@ -50,6 +50,20 @@ def test_a_burst_may_leave_in_parts():
     assert pacer.allowance(0.0, control) == allowed - 40_000
 
 
+def test_what_flows_in_while_a_burst_leaves_is_of_the_next_one():
+    """Else each packet sent would let another one go, one by one without an end."""
+    control = Control(25e6, 25_000)
+    pacer = Pacer()
+    allowed = pacer.allowance(0.0, control)
+    pacer.sent(0.0, 20_000)
+    assert pacer.allowance(0.0002, control) == allowed - 20_000
+    pacer.sent(0.0002, allowed - 20_000)
+    assert pacer.allowance(0.0004, control) == 0
+    ready = pacer.ready_at(0.0004)
+    assert ready >= 0.0014
+    assert pacer.allowance(ready, control) >= 25_000
+
+
 def test_what_was_missed_is_caught_up_with_for_two_milliseconds():
     """A loop that was late sends more once, and no more than that."""
     control = Control(10e6, 10_000)

@@ -172,6 +172,22 @@ def test_6_2_an_own_peer_gets_one_sack_a_batch():
     assert len(far.wait(0.03)) == 1
 
 
+def test_6_2_sacks_to_an_own_peer_leave_a_millisecond_apart():
+    """However small its batches are, unless many packets came or it is in a hurry."""
+    far = FarEnd(own_peer=True).establish()
+    assert len(far.give(data(0), data(1))) == 0
+    times = []
+    for offset in range(2, 60):
+        sacks = far.give(data(offset)) + far.wait(0.0001)
+        times += [far.now] * len(only(c.Sack, sacks))
+    assert all(later - earlier > 0.0009 for earlier, later in itertools.pairwise(times))
+    assert 5 <= len(times) <= 7
+    batch = [encode(far.tag, [data(offset)]) for offset in range(60, 100)]
+    assert [chunk.cumulative_tsn for chunk in far.put(*batch)] == [tsn(99)]
+    (answer,) = far.give(data(100, flags=11))
+    assert answer.cumulative_tsn == tsn(100)
+
+
 def test_rfc_7053_4_the_i_bit_is_answered_at_once(far):
     """Alone in its packet, and bundled."""
     (answer,) = far.give(data(0, flags=11))
