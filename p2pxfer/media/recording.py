@@ -1,8 +1,8 @@
 """Recording: received frames into an MP4, Matroska or WebM, as one piece or as a stream.
 
 Pictures of several cameras become as many video streams. What came late or got lost leaves no hole
-in the sound: silence takes its place, so that pictures and sound stay together. Everything here
-blocks; run it in a worker thread.
+in the sound: silence takes its place, so that pictures and sound stay together. A camera that shows
+nothing more keeps its last picture. Everything here blocks; run it in a worker thread.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from fractions import Fraction
 from typing import Any, BinaryIO, Final, Literal, Protocol
 
 import av
-from av import AudioFrame, AudioResampler
+from av import AudioFrame, AudioResampler, VideoFrame
 
 from p2pxfer.errors import LocalFileError, UsageError
-from p2pxfer.media.feeding import SOUND_RATE
+from p2pxfer.media.feeding import SOUND_RATE, blank
 from p2pxfer.tracks import Kind, Received
 
 Container = Literal["mp4", "matroska", "webm"]
@@ -37,7 +37,7 @@ _PLACED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "1000000
 _FAULTS = (av.error.FFmpegError, OSError, ValueError)  # what writing raises
 _SMALLEST = 16  # pixels of a side that every encoder here takes
 _GAP = 0.04  # seconds of sound that may be missing before silence takes its place
-_LAG = 2.0  # seconds that sound may be behind the pictures before silence takes its place
+_LAG = 2.0  # seconds that a stream may be behind the others before something fills it
 _SILENCE = 1.0  # seconds of it that are made at once
 _JUMP = 10.0  # seconds that a sender's clock may differ from this side's; then it is set anew
 _GATHER = 3.0  # seconds that other cameras have to show something once the first does
@@ -57,12 +57,14 @@ class _Film:
     Attributes:
         stream: PyAV's; None until the file has begun.
         first: what it has shown before that, the newest.
+        shown: what it shows since; black before it has shown anything.
         last: the time of its last picture, in ticks.
     """
 
     title: str
     stream: Any = None
     first: Received | None = None
+    shown: Any = None
     last: int = -1
 
 
@@ -128,6 +130,11 @@ class Recording:
         except _FAULTS as error:
             raise _unwritable(error) from error
 
+    def advance(self, now: float) -> None:
+        """Time has passed, in seconds since 1970, whether or not anything came meanwhile."""
+        if self._begun and self._limit is not None and now - self._zero >= self._limit + _LAG:
+            self.full = True
+
     def finish(self) -> None:
         """Write what is still in the codecs, and the end.
 
@@ -162,11 +169,17 @@ class Recording:
         for film in self._films:
             frame = film.first.frame if film.first is not None else None
             width, height = (frame.width, frame.height) if frame is not None else sizes[0]
-            film.stream = self._add_video(_even(width), _even(height), film.title)
+            width, height = _even(width), _even(height)
+            film.stream = self._add_video(width, height, film.title)
+            empty = VideoFrame(width, height, "yuv420p")
+            empty.pts, empty.time_base = 0, Fraction(1, _CLOCK)
+            film.shown = blank(empty)
         for number, film in enumerate(self._films):
             if film.first is not None:
                 self._add("video", film.first, number)
                 film.first = None
+            else:
+                self._draw(film, 0.0)
 
     def _add(self, kind: Kind, received: Received, number: int) -> None:
         passed = max(0.0, received.arrived - self._zero)
@@ -176,25 +189,37 @@ class Recording:
             self._offsets[kind, number] = at - received.seconds
         if self._limit is not None and at >= self._limit:
             self.full = self.full or kind == "video"
-        elif kind == "video":
+            return
+        if kind == "video":
             self._picture(self._films[number], received.frame, at)
         elif self._audio is not None:
             self._hear(received.frame, at)
+        self._keep_up(at)
 
     def _picture(self, film: _Film, frame: Any, at: float) -> None:
-        pts = round(at * _CLOCK)
-        if pts <= film.last:
+        if round(at * _CLOCK) <= film.last:
             return
-        film.last = pts
         context = film.stream.codec_context
         drawn = frame.reformat(width=context.width, height=context.height, format="yuv420p")
         if drawn is frame:  # its times belong to whoever gave it
             drawn = frame.reformat(format="rgb24").reformat(format="yuv420p")
-        drawn.pts, drawn.time_base = pts, Fraction(1, _CLOCK)
-        drawn.pict_type = av.video.frame.PictureType.NONE
-        self._container.mux(film.stream.encode(drawn))
+        film.shown = drawn
+        self._draw(film, at)
         self.pictures += 1
         self.seconds = max(self.seconds, at)
+
+    def _draw(self, film: _Film, at: float) -> None:
+        """Encode what it shows, as of that time."""
+        film.last = film.shown.pts = round(at * _CLOCK)
+        film.shown.time_base = Fraction(1, _CLOCK)
+        film.shown.pict_type = av.video.frame.PictureType.NONE
+        self._container.mux(film.stream.encode(film.shown))
+
+    def _keep_up(self, at: float) -> None:
+        """Fill streams that are far behind: what is in the others stays in memory until then."""
+        for film in self._films:
+            if at - film.last / _CLOCK > _LAG:
+                self._draw(film, at - _LAG / 2)
         if self._audio is not None and at - (self._samples or 0) / SOUND_RATE > _LAG:
             self._be_silent(at - _LAG / 2)
 

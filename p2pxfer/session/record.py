@@ -271,3 +271,4 @@ class Desk:
     def _add(self, batch: list[tuple[Kind, Received, int]]) -> None:
         for kind, received, number in batch:
             self._film.add(kind, received, number)
+        self._film.advance(time.time())

@@ -91,6 +91,35 @@ def test_pictures_that_change_their_size_are_recorded_in_the_first(tmp_path):
     assert film.pictures == 10
 
 
+def test_a_camera_that_shows_nothing_holds_nothing_up(tmp_path):
+    """What the other one shows is on the disk meanwhile, as far as that is still to come."""
+    path, canvas = tmp_path / "film", Canvas(320, 240)
+    with path.open("w+b", buffering=0) as file:
+        film = Recording(file, "webm", audio=False, streamed=False, titles=("a", "b"))
+        for number in range(150):
+            film.add("video", picture(canvas, number % 64, number / 5, 100 + number / 5))
+        before = path.stat().st_size
+        film.finish()
+    assert before > path.stat().st_size / 3
+    with av.open(str(path)) as played:
+        times = [frame.time for frame in played.decode(video=1)]
+    assert times[-1] > 20
+
+
+def test_a_recording_ends_in_time_also_if_nothing_comes_any_more(tmp_path):
+    """As of a camera that a browser has muted; what is on its way is waited for."""
+    path, canvas = tmp_path / "film", Canvas(320, 240)
+    with path.open("w+b") as file:
+        film = Recording(file, "webm", audio=False, streamed=False, limit=5.0)
+        film.advance(300.0)
+        film.add("video", picture(canvas, 0, 0.0, 100.0))
+        film.advance(105.0)
+        assert not film.full
+        film.advance(110.0)
+        assert film.full
+        film.finish()
+
+
 @pytest.fixture
 def full_disk():
     """No file gets longer than 20 kB."""
