@@ -131,10 +131,10 @@ class Stage:
         cast = Cast()
         try:
             for number in chosen:
-                first = number == chosen[0]
-                heard = self._sound if audio and first else None
-                source = await opened(self._wanted[number], audio=heard is not None)
-                cast.add(self._names[number], source, self._videos[number], heard)
+                heard = audio and number == chosen[0] and self._wanted[number].audio
+                sound = self._sound if heard else None
+                source = await opened(self._wanted[number], audio=sound is not None)
+                cast.add(self._names[number], source, self._videos[number], sound)
         except BaseException:
             await cast.stop()
             raise

@@ -377,6 +377,21 @@ async def test_a_watcher_that_wants_what_is_not_shared_is_told_what_is():
         await showing
 
 
+async def test_a_camera_that_is_shared_without_sound_has_none_when_it_is_chosen():
+    """Sound that another one has is no leave for the microphone of this one."""
+    link, far = ends()
+    told = Told()
+    both = [Wanted(clip="test:", audio=True), Wanted(clip="test:")]
+    shown = Stage(both, ["loud", "quiet"], "VP8", Muting())
+    shown.tracks()
+    await far.say(Watch(audio=True, camera="quiet"))
+    showing = asyncio.create_task(shown.perform(link, told))
+    assert await far.heard.get() == Showing(())
+    far.channel.close()
+    await showing
+    assert told.events[0] == Watching(("quiet",), audio=False)
+
+
 async def test_silence_is_an_end(monkeypatch):
     """A far end without signs of life is gone."""
     monkeypatch.setattr(conversation, "SILENCE", 0.05)
