@@ -22,6 +22,7 @@ from p2pxfer.tracks import Kind
 
 VideoCodec = Literal["VP8", "H264"]
 MAX_EVER = 32  # sections that one connection ever has, rejected ones counted
+MAX_SOURCES = 256  # that the far end ever tells of; an honest one takes two for each section
 NOWHERE = -1  # where no section stands
 
 
@@ -46,6 +47,7 @@ class Tracks:
         self._receives = frozenset(receives)
         self._codec = codec
         self._sending: dict[MediaStreamTrack, RTCRtpTransceiver] = {}
+        self._sources: set[int] = set()
         if self._sends:
             encoders.improve()
 
@@ -116,23 +118,32 @@ class Tracks:
         """Make room in ``peer`` for an offer that uses rejected sections again.
 
         Raises:
-            PeerMisbehaved: it has done so too often.
+            PeerMisbehaved: it has done so too often, or under a name that was used before.
         """
         transceivers = peer.getTransceivers()
         if len(transceivers) > MAX_EVER:
             raise PeerMisbehaved("it begins new tracks without end")
-        mids = {section.mid for section in offer.media}
+        sections = {section.mid: section for section in offer.media}
         for transceiver in transceivers:
-            if transceiver.mid not in mids:
+            section = sections.get(transceiver.mid or "")
+            if section is None:
                 transceiver._set_mline_index(NOWHERE)
+            elif transceiver.stopped and not section.rejected:
+                raise PeerMisbehaved("an offer that takes up a rejected section")
 
     def route(self, remote: Description) -> None:
         """Tell received tracks from one another by what ``remote`` says of each.
 
         aiortc goes by the source of what is sent first, once; not by that of what repeats it, nor
         by one that is told later. Where several tracks are encoded alike, it then drops packets.
+
+        Raises:
+            PeerMisbehaved: it has told of too many, each of which is remembered.
         """
         sections = {section.mid: section for section in remote.media}
+        self._sources.update(*(section.ssrcs for section in remote.media))
+        if len(self._sources) > MAX_SOURCES:
+            raise PeerMisbehaved("it takes new sources for its tracks without end")
         for track in self._received:
             section = sections.get(track.mid)
             track.active = section is not None and section.sends

@@ -124,11 +124,15 @@ class Conversation:
                 await self.say(Answer(answer))
                 self.on_answer()
         except TransferError as error:
-            self._failure = self._failure or error
-            self._news.set()
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001  # of aiortc, which takes no offer for hostile
+            self._fail(PeerMisbehaved(f"its offer can't be answered: {type(error).__name__}"))
 
     def _closed(self) -> None:
-        self._failure = self._failure or PeerGone("the other side left")
+        self._fail(PeerGone("the other side left"))
+
+    def _fail(self, error: TransferError) -> None:
+        self._failure = self._failure or error
         self._news.set()
 
     async def _beat(self) -> None:

@@ -188,10 +188,12 @@ class Watcher:
     def _take(self, tracks: tuple[Shown, ...]) -> None:
         """Note what is shown from now on, and tell what has changed."""
         before, self._shown = self._shown, tracks
-        if {shown.mid for shown in before} != {shown.mid for shown in tracks}:
+        here = {shown.mid for shown in tracks}
+        if {shown.mid for shown in before} != here:
             names = tuple(name for name, _ in self.cameras())
             self._progress.emit(Watching(names, self.sound() is not None))
         was = {shown.mid for shown in before if shown.muted}
+        self._back = {mid: since for mid, since in self._back.items() if mid in here}
         for shown in tracks:
             if shown.muted != (shown.mid in was):
                 self._back[shown.mid] = time.time()

@@ -132,6 +132,39 @@ async def test_tracks_are_not_begun_without_end(joined, monkeypatch):
             await far.send(b"x")
 
 
+async def test_what_was_rejected_does_not_come_back_under_its_name(joined):
+    """Nor elsewhere: it would be taken for what has ended. Under another, it is taken."""
+    sent, taken = Tracks([VideoStreamTrack(), AudioStreamTrack()]), Tracks(receives=("video",))
+    async with joined(a={"tracks": sent}, b={"tracks": taken}) as pair:
+        await pair.open()
+        said = parse_sdp("offer", await offered(pair))
+        first, *rest = said.media
+        stopped = replace(first, rejected=True, direction="inactive")
+        other = replace(first, mid="other", ssrcs=(1, 2))
+        for media in ([stopped, *rest], [other, *rest]):
+            await pair.b.renegotiate(replace(said, media=tuple(media)).sdp())
+        assert [track.mid for track in taken.received] == ["other"]
+        with pytest.raises(PeerMisbehaved, match="rejected"):
+            await pair.b.renegotiate(replace(said, media=(other, *rest, first)).sdp())
+
+
+async def test_sources_are_not_told_without_end(joined, monkeypatch):
+    """Each is remembered for as long as the connection lasts."""
+    monkeypatch.setattr(tracks, "MAX_SOURCES", 6)
+    taken = Tracks(receives=("video",))
+    async with joined(a={"tracks": Tracks([VideoStreamTrack()])}, b={"tracks": taken}) as pair:
+        await pair.open()
+        said = parse_sdp("offer", await offered(pair))
+        offers = [
+            replace(said, media=(replace(said.media[0], ssrcs=(number, number + 1)),)).sdp()
+            for number in (1, 3, 5)
+        ]
+        for offer in offers[:2] * 2:
+            await pair.b.renegotiate(offer)
+        with pytest.raises(PeerMisbehaved, match="without end"):
+            await pair.b.renegotiate(offers[2])
+
+
 async def test_an_offer_without_sense_is_refused(joined):
     """No description, one of another end, in a codec of nobody; or when all is over."""
     taken = Tracks(receives=("video",))

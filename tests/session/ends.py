@@ -152,6 +152,8 @@ class MemoryLink:
         self.offers.append(sdp)
         if sdp == "anew":
             raise PeerMisbehaved("an offer that would begin the connection anew")
+        if sdp == "odd":
+            raise ValueError("what nobody thought of")
         return f"to {sdp}"
 
     def settled(self) -> None:

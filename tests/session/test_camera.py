@@ -285,6 +285,7 @@ async def test_what_is_shown_is_told_anew_once_a_clip_is_over_or_tracks_are_othe
     ("words", "answered"),
     [
         ([Offer("anew")], 1),
+        ([Offer("odd")], 1),
         ([Offer("x")] * (MOST_OFFERS + 1), 0),
         ([Answer("x")], 0),
         ([SHOWN] * MOST_WORDS, 0),
