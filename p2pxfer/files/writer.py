@@ -238,15 +238,17 @@ class OutputTree:
         Raises:
             EntryError: it is something else, or was changed meanwhile.
         """
-        self._settle(admission)
-        if not same:
-            raise kept()
-        with contextlib.suppress(OSError):
-            path, at = self._handles.locate(admission.folder, admission.name)
-            found = os.stat(path, dir_fd=at, follow_symlinks=False)
-            if Identity.of(found) == admission.twin:
-                return
-        raise EntryError(Failure.EXISTS, "it was changed here meanwhile, and was kept")
+        try:
+            if not same:
+                raise kept()
+            with contextlib.suppress(OSError):
+                path, at = self._handles.locate(admission.folder, admission.name)
+                found = os.stat(path, dir_fd=at, follow_symlinks=False)
+                if Identity.of(found) == admission.twin:
+                    return
+            raise EntryError(Failure.EXISTS, "it was changed here meanwhile, and was kept")
+        finally:
+            self._settle(admission)
 
     def keep(self, admission: Admission, size: int, mode: int, mtime_ns: int) -> bool:
         """All of `older` was found right: let it stay, with these attributes.
