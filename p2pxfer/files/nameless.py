@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -49,13 +50,13 @@ class Batch:
 
     Attributes:
         files: those, in order.
-        before: the batch that was on its way when these were written.
+        before: the batches that were on their way when these were written.
         synced: what bringing them there came to; None if each was synced by itself. Until then
             the files are not to be touched.
     """
 
     files: list[Nameless]
-    before: Batch | None = field(repr=False)
+    before: Sequence[Batch] = field(repr=False)
     synced: Future[EntryError | None] | None = None
 
     def known(self) -> bool:
@@ -68,6 +69,6 @@ class Batch:
         return None if self.synced is None else self.synced.result()
 
     def lost(self) -> EntryError | None:
-        """The same, where the sync before may have been told of an error of these files."""
-        before, self.before = self.before, None
-        return self.own or (None if before is None else before.own)
+        """The same, where a sync before may have been told of an error of these files."""
+        before, self.before = self.before, ()
+        return next(filter(None, (batch.own for batch in (self, *before))), None)

@@ -166,7 +166,7 @@ class Placing:
         except OSError as error:
             return writing(error)
 
-    def begin_sync(self, files: list[Nameless], before: Batch | None) -> Batch:
+    def begin_sync(self, files: list[Nameless], before: Sequence[Batch]) -> Batch:
         """Do the same in a thread of its own, which then names what has no name at all.
 
         So that is told the journal now, and found out with `place_all` whether it went well.
@@ -179,7 +179,7 @@ class Placing:
             batch.synced.set_result(writing(error))
             return batch
         links = self._links(files)
-        earlier = None if before is None else before.synced
+        earlier = [each.synced for each in before if each.synced is not None]
         if self._syncing is None:
             self._syncing = ThreadPoolExecutor(1, "p2pxfer-sync")
         try:
@@ -191,11 +191,15 @@ class Placing:
         return batch
 
     def _links(self, files: list[Nameless]) -> dict[int, list[Nameless]]:
-        """What has no name, by handles of its own on the folders; nothing if these are many."""
+        """What has no name, by handles of its own on the folders; nothing if these are many.
+
+        Where names fold, each has to be noted before the next entry is judged: by the worker.
+        """
         whole: dict[OutFolder, list[Nameless]] = {}
         for nameless in files:
-            if nameless.fd is not None and nameless.error is None:
-                whole.setdefault(nameless.admission.folder, []).append(nameless)
+            folder = nameless.admission.folder
+            if nameless.fd is not None and nameless.error is None and not folder.folds:
+                whole.setdefault(folder, []).append(nameless)
         links: dict[int, list[Nameless]] = {}
         if len(whole) > most_folders(best_together()):
             return links
@@ -271,7 +275,6 @@ class Placing:
         try:
             if nameless.linked:
                 self.drop(nameless)
-                collisions.note(self._handles, admission.folder, admission.name)
             elif fd is None:
                 name = nameless.name
                 self._give_name(admission, lambda target: self._rename(admission, name, target))
@@ -363,11 +366,11 @@ def _placed(batch: Sequence[Nameless]) -> list[Placed]:
 def _sync_and_link(
     places: Sequence[int],
     links: Mapping[int, Sequence[Nameless]],
-    before: Future[EntryError | None] | None,
+    before: Sequence[Future[EntryError | None]],
 ) -> EntryError | None:
     """Sync, then name, unless files may be lost; what can't be named keeps its handle."""
     lost = _sync(places)
-    safe = lost is None and (before is None or before.result() is None)
+    safe = lost is None and all(earlier.result() is None for earlier in before)
     for at, some in links.items():
         for nameless in some:
             fd = nameless.fd

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -153,19 +153,20 @@ class OutputTree:
         lost = self._placing.sync(each.admission for each in batch) if together else None
         return self._named(batch, lost)
 
-    def write_small(self, batch: Sequence[SmallFile], before: Batch | None = None) -> Batch:
+    def write_small(self, batch: Sequence[SmallFile], before: Iterable[Batch] = ()) -> Batch:
         """Write many small files, and begin to sync them; `together` serve best.
 
         Args:
             batch: what to write.
-            before: what was written before and has no names yet, if anything.
+            before: what was written before and has no names yet.
 
         Returns:
             What `name_small` or `drop_small` has to be told.
         """
         together = self._placing.syncs_together(len(batch))
         files = self._placing.write_all(batch, sync=not together)
-        return self._placing.begin_sync(files, before) if together else Batch(files, before)
+        earlier = list(before)
+        return self._placing.begin_sync(files, earlier) if together else Batch(files, earlier)
 
     def name_small(self, batch: Batch) -> list[EntryError | None]:
         """Name what was written, once it is on the disk; of two batches, the earlier one first.

@@ -407,7 +407,7 @@ class TreeSink:
         small, self._small, self._small_bytes = self._small, [], 0
         if not small:
             return
-        before = self._syncing[-1][1] if self._syncing else None
+        before = [batch for _, batch in self._syncing]
         batch = self._tree.write_small([file for _, file in small], before)
         self._syncing.append(([number for number, _ in small], batch))
         self._name_small(results, SYNCING)

@@ -76,6 +76,24 @@ def test_two_spellings_admitted_before_either_is_written(root):
 
 
 @pytest.mark.usefixtures("folding")
+def test_a_second_spelling_admitted_while_the_first_is_synced(root):
+    """It replaces nothing, although files may be replaced: the first is no older one."""
+    with OutputTree(root, existing=ExistingPolicy.OVERWRITE) as tree:
+
+        def small(name, data):
+            admission = tree.admit(Entry(EntryKind.FILE, name, 1, 0o644, 1))
+            return SmallFile(admission, data, 0o644, 1)
+
+        first = tree.write_small([small(name, b"1") for name in (b"A", b"b", b"c", b"d")])
+        assert first.own is None  # it is on the disk
+        second = tree.write_small([small(b"a", b"2")], [first])
+        assert tree.name_small(first) == [None] * 4
+        (error,) = tree.name_small(second)
+        assert error.failure is Failure.COLLISION
+    assert (root / "a").read_bytes() == b"1"
+
+
+@pytest.mark.usefixtures("folding")
 def test_two_spellings_of_a_folder(root):
     """The second folder and all in it stay away, in an old folder as in a new one."""
     root.mkdir()

@@ -316,8 +316,8 @@ def test_small_files_are_nobodys_until_they_are_whole(root):
 
 
 def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatch):
-    """Told once, while the next batch is written: that may be lost, the one after it is not."""
-    failing = iter([True, False, False])
+    """Told once, while the next two are written: these may be lost, the one after them is not."""
+    failing = iter([True, False, False, False])
 
     def sync(_fd: int) -> bool:
         if next(failing):
@@ -326,18 +326,17 @@ def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatc
 
     monkeypatch.setattr(placing, "sync_filesystem", sync)
     with OutputTree(root) as tree:
-        before, outcomes = None, []
-        for number in range(3):
+        syncing, outcomes = [], []
+        for number in range(4):
             admissions = [admit_file(tree, b"%d%d" % (number, n)) for n in range(5)]
             small = [SmallFile(admission, b"x", 0o644, 1) for admission in admissions]
-            batch = tree.write_small(small, before)
-            if before is not None:
-                outcomes.append(tree.name_small(before))
-            before = batch
-        outcomes.append(tree.name_small(before))
+            syncing.append(tree.write_small(small, syncing))
+            if number >= 2:
+                outcomes.append(tree.name_small(syncing.pop(0)))
+        outcomes += [tree.name_small(batch) for batch in syncing]
     told = [{error and error.failure for error in batch} for batch in outcomes]
-    assert told == [{Failure.WRITE_FAILED}, {Failure.WRITE_FAILED}, {None}]
-    assert sorted(os.listdir(root)) == [f"2{n}" for n in range(5)]
+    assert told == [{Failure.WRITE_FAILED}] * 3 + [{None}]
+    assert sorted(os.listdir(root)) == [f"3{n}" for n in range(5)]
 
 
 def test_a_folder_that_forbids_writing_fails_its_files_only(root):
