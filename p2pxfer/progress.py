@@ -100,7 +100,10 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class FileStarted:
-    """Content of one file begins to cross. ``size`` is None for a stream."""
+    """Content of one file begins to cross. ``size`` is None for a stream.
+
+    Of small files that cross together, the last is told.
+    """
 
     path: bytes
     size: int | None

@@ -37,7 +37,7 @@ from p2pxfer.session.sinks import (
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
 
 SYNCING: Final = 2  # batches that are on their way to the disk while the next is written
-SMALL_BYTES: Final = 8 * 1024 * 1024  # of their content, held until they are written
+SMALL_BYTES: Final = 8 * 1024 * 1024  # that they keep in memory until they are written
 
 
 class TreeSink:
@@ -221,6 +221,8 @@ class TreeSink:
         if not fresh or self._max_size is not None:
             for part in in_parts(file, content):
                 self._do(part, results)
+            if self._small:  # what is held of the same frame keeps all of it
+                self._small_bytes += size
             return
         self._begun_size += size
         self._needs_room(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import tracemalloc
 
 import pytest
 
@@ -15,7 +16,7 @@ from p2pxfer.files.records import Identity
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
 from p2pxfer.session.sinks import Arrived, ArrivedWhole, Deed, Ended, EndedWell
-from p2pxfer.session.tree_sink import TreeSink
+from p2pxfer.session.tree_sink import SMALL_BYTES, TreeSink
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
 from tests.files.resuming import header
 from tests.session.ends import MTIME, file, file_root, folder, link
@@ -349,6 +350,22 @@ def test_a_small_file_that_is_damaged_is_not_written(sink_of, tmp_path, max_size
         sink.apply([good._replace(payload=good.payload[:-1] + b"x")], idle=True)
     sink.close(keep=False)
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_small_files_that_wait_keep_no_more_in_memory_than_they_may(sink_of):
+    """Each is a part of a frame, and the rest of that may be of files that are refused."""
+    sink = sink_of(max_size=500)
+    entries = [file(b"%03d" % number, 1) for number in range(400)]
+    sink.admit(0, entries)
+    tracemalloc.start()
+    try:
+        for at in range(0, 400, 4):
+            large = [(number, entries[number], bytes(60 * 1024)) for number in range(at, at + 3)]
+            sink.apply([whole(*large, (at + 3, entries[at + 3], b"x"))], idle=False)
+        assert sink.waits()
+        assert tracemalloc.get_traced_memory()[0] < SMALL_BYTES + 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_came_whole_is_kept_when_the_transfer_breaks_off(sink_of, tmp_path):
