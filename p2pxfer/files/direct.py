@@ -1,7 +1,7 @@
 """Writing past the page cache: from memory of our own to the disk, without a copy by the kernel.
 
 What is received is synced before it gets its name, so the disk has to take all of it in any case;
-the copy, and its way out of the cache later, would cost a third of a receiver's processor time.
+the copy, and its way out of the cache later, would cost a quarter of a receiver's processor time.
 Only fast disks are written so: a slow one is better left to the system, which gathers.
 """
 

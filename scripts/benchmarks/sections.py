@@ -227,6 +227,8 @@ def links(rounds: int, work: Path) -> Lines:
             tool.close()
     ratio = spread(ratios(rates[1], rates[0]), 1)
     return [
+        "Between cards that cut and gather; each packet is lost, queued and delayed by itself.",
+        "",
         *rows,
         *RATIOS,
         f"| p2pxfer / magic-wormhole at 1 % loss, its TCP with CUBIC | {ratio} | 10 |",
