@@ -37,7 +37,7 @@ class Kind(IntEnum):
     PARTIAL = 2
     PLACED = 3
     FORGOTTEN = 4  # its temporary was removed, and did not get its name; body: the path
-    SETTLED = 5  # what was placed has its name, what was only intended has not; no body
+    SETTLED = 5  # temporaries that were placed have their names, those only intended not; no body
 
 
 class Identity(NamedTuple):

@@ -100,9 +100,9 @@ class UnnamedFiles:
             return False
         finally:
             os.close(fd)
-            with contextlib.suppress(OSError):
-                path, at = self._handles.locate(folder, probe)
-                os.unlink(path, dir_fd=at)
+        with contextlib.suppress(OSError):
+            path, at = self._handles.locate(folder, probe)
+            os.unlink(path, dir_fd=at)
         return True
 
 

@@ -1,9 +1,9 @@
 """The tree that is received: what was admitted is written below one directory, and nowhere else.
 
 All of it goes through handles that follow no symlink below that directory, so neither a symlink
-just sent nor one swapped in leads anywhere. A file is a temporary until its bytes are on the disk;
-only then does it get its name, and never that of something the user did not give up. What the
-bytes are, and whether they are the right ones, is decided elsewhere.
+just sent nor one swapped in leads anywhere. A file is a temporary, or has no name at all, until its
+bytes are on the disk; only then does it get its name, and never that of something the user did not
+give up. What the bytes are, and whether they are the right ones, is decided elsewhere.
 
 Entries are admitted in the order of the manifest: depth first, a folder before what is in it;
 they are written in any order. Synchronous; one thread at a time.
