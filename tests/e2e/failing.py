@@ -2,7 +2,7 @@
 
 The kernel itself refuses them, by a seccomp filter, as it does for a broken disk: below Python
 and the C library, for the whole of the command, on every Linux. CALL is ``read``, ``write``,
-``sync`` or ``rename``. FROM is the offset in a file from which reads and writes fail; what is read
+``sync`` or ``name``. FROM is the offset in a file from which reads and writes fail; what is read
 or written without an offset, as programs and journals are, is left alone. For the others it is 0.
 """
 
@@ -15,18 +15,18 @@ import platform
 import struct
 import sys
 
-NUMBERS = {  # of p(read|write)(64|v|v2); fsync, fdatasync and syncfs; renames: asm/unistd.h
+NUMBERS = {  # of p(read|write)(64|v|v2); fsync, fdatasync, syncfs; renames and links: asm/unistd.h
     "x86_64": {
         "read": (17, 295, 327),
         "write": (18, 296, 328),
         "sync": (74, 75, 306),
-        "rename": (82, 264, 316),
+        "name": (82, 264, 316, 86, 265),
     },
     "aarch64": {
         "read": (67, 69, 286),
         "write": (68, 70, 287),
         "sync": (82, 83, 267),
-        "rename": (38, 276),
+        "name": (38, 276, 37),
     },
 }
 OFFSET_AT = 16 + 8 * 3  # of the fourth argument in struct seccomp_data (linux/seccomp.h)

@@ -126,10 +126,10 @@ def test_there_is_room_for_the_rest(machine):
     [
         (("write", "EDQUOT", BAD), (9, 9), {"m0", "m1", "m2"}, "quota"),
         (("write", "EIO", BAD), (9, 9), {"m0", "m1", "m2"}, "input/output error"),
-        (("rename", "ENOSPC"), (9, 9), None, "no space left"),
+        (("name", "ENOSPC"), (9, 9), None, "no space left"),
         (("sync", "EIO"), (4, 8), None, "input/output error"),
     ],
-    ids=["quota", "write", "rename", "sync"],
+    ids=["quota", "write", "name", "sync"],
 )
 def test_the_receivers_disk_fails(machine, tree, listed, case):
     """What can't be written, named or brought to the disk is told, and never has a name."""
