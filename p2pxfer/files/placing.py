@@ -48,6 +48,7 @@ class Placing:
         if self._syncing is not None:
             self._syncing.shutdown()
             self._syncing = None
+        self._unnamed.finish()
 
     def draw(self, admissions: Sequence[Admission]) -> list[bytes]:
         """Names for temporaries that are about to be made beside their targets.

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 
 from p2pxfer.files.folders import OutFolder
 from p2pxfer.files.handles import NAME_LIMIT, FolderHandles
 from p2pxfer.files.naming import temporary
 
-_BATCHES = 3  # that are open at once: one is written, two are synced
+_BATCHES = 3  # of a tree that are open at once: one is written, two are synced
 _BATCH = 1024  # files, where as many may be open; each sync takes its time
 _LEAST_BATCH = 64  # below that temporaries serve better
 _SPARED = 256  # handles that are left to others
@@ -23,8 +24,15 @@ _TMPFILE = getattr(os, "O_TMPFILE", 0)
 _CREATE = _TMPFILE | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
 
 
+class _Process:
+    """How many this process has open: its trees, each in a thread, share what it may open."""
+
+    lock = threading.Lock()
+    open = 0
+
+
 class UnnamedFiles:
-    """Those of one tree that are open.
+    """Those of one tree.
 
     Args:
         handles: the tree's.
@@ -50,13 +58,13 @@ class UnnamedFiles:
         if works is None:
             self._most = _BATCHES * _open_together()
             works = self._works[folder.device] = self._try(folder, intend)
-        if not works or self._open >= self._most:
+        if not works or _Process.open >= self._most:
             return None
         try:
             fd = self._make(folder, mode)
         except OSError:  # making a temporary will say what is wrong, if it fails as well
             return None
-        self._open += 1
+        self._count(1)
         return fd
 
     def link(self, fd: int, folder: OutFolder, name: bytes) -> None:
@@ -72,11 +80,20 @@ class UnnamedFiles:
 
     def closed(self) -> None:
         """Somebody else has closed one."""
-        self._open -= 1
+        self._count(-1)
+
+    def finish(self) -> None:
+        """Nothing of the tree is open any more; idempotent."""
+        self._count(-self._open)
+
+    def _count(self, more: int) -> None:
+        self._open += more
+        with _Process.lock:
+            _Process.open += more
 
     def close(self, fd: int) -> None:
         """Let go of it: without a name it is gone."""
-        self._open -= 1
+        self._count(-1)
         with contextlib.suppress(OSError):  # what is to stay was synced
             os.close(fd)
 

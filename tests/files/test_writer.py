@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
 import stat
+import threading
 
 import pytest
 
@@ -313,6 +315,26 @@ def test_small_files_are_nobodys_until_they_are_whole(root):
         assert (found.st_size, found.st_mtime_ns, found.st_nlink) == (10, MTIME, 1)
         assert stat.S_IMODE(found.st_mode) == 0o666  # whatever the umask is
     assert len(os.listdir("/proc/self/fd")) == handles
+
+
+@pytest.mark.usefixtures("few_handles")
+def test_several_trees_share_the_handles_that_there_are(root, monkeypatch):
+    """However much one of them holds open while the disk is slow, the others write as well."""
+    synced = threading.Event()
+    monkeypatch.setattr(placing, "sync_filesystem", lambda _: synced.wait())
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    with contextlib.ExitStack() as open_trees:
+        trees = [open_trees.enter_context(OutputTree(root / str(n))) for n in range(4)]
+        open_trees.callback(synced.set)
+        batches = []
+        for tree in trees:
+            for letter in b"abc":
+                admissions = [admit_file(tree, b"%c%d" % (letter, n)) for n in range(64)]
+                small = [SmallFile(admission, b"x", 0o644, 1) for admission in admissions]
+                batches.append((tree, tree.write_small(small)))
+        synced.set()
+        assert all(tree.name_small(batch) == [None] * 64 for tree, batch in batches)
 
 
 def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatch):
