@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,22 +44,27 @@ class NewFile:
         except OSError as error:
             raise _unwritable(path, error) from error
 
-    def place(self, *, whole: bool = True) -> None:
+    def place(self, *, cut: Callable[[BinaryIO], None] | None = None) -> None:
         """Bring it to the disk, and give it its name.
 
         Args:
-            whole: False to be content with what a full disk has taken.
+            cut: be content with what a full disk has taken, and leave what this makes of it.
 
         Raises:
             LocalFileError: that can't be done; the file is gone.
         """
-        untaken = contextlib.nullcontext() if whole else contextlib.suppress(OSError)
         try:
-            with untaken:
+            if cut is None:
                 self.file.flush()
-            os.fsync(self.file.fileno())
-            with untaken:
+                os.fsync(self.file.fileno())
                 self.file.close()
+            else:
+                with open(os.dup(self.file.fileno()), "r+b") as taken:
+                    with contextlib.suppress(OSError):
+                        self.file.close()  # with what waits to be written, as far as it can be
+                    cut(taken)
+                    taken.flush()
+                    os.fsync(taken.fileno())
             if self._replace:
                 self._temporary.replace(self._path)
             else:

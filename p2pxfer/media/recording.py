@@ -7,6 +7,8 @@ nothing more keeps its last picture. Everything here blocks; run it in a worker 
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,6 +36,8 @@ _OPTIONS = {
 _STREAMED = {"movflags": "frag_keyframe+delay_moov+default_base_moof"}  # an MP4 that never seeks
 # One that plays up to its last second also if it gets no end; finished, it is like any other.
 _PLACED = {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": "1000000"}  # microseconds
+_BOX = struct.Struct(">I4sQ")  # the head of a box: its length, what it is, its length if that is 1
+_LEAST_BOX = 8  # bytes of one
 _FAULTS = (av.error.FFmpegError, OSError, ValueError)  # what writing raises
 _SMALLEST = 16  # pixels of a side that every encoder here takes
 _GAP = 0.04  # seconds of sound that may be missing before silence takes its place
@@ -99,6 +103,7 @@ class Recording:
         self.seconds = 0.0
         self.full = False
         self._limit = limit
+        self._fragmented = container == "mp4"
         options = (_STREAMED if streamed else _PLACED) if container == "mp4" else {}
         self._container = av.open(file, "w", format=container, container_options=options)
         self._video_codec, self._audio_codec = _CODECS[container]
@@ -152,6 +157,20 @@ class Recording:
         except _FAULTS as error:
             raise _unwritable(error) from error
 
+    def leave_whole(self, file: BinaryIO) -> None:
+        """Cut what got no end behind its last whole fragment: half of one can spoil all of it."""
+        if not self._fragmented:
+            return
+        size, at, end = file.seek(0, os.SEEK_END), 0, 0
+        while at + _BOX.size <= size:
+            file.seek(at)
+            length, kind, long = _BOX.unpack(file.read(_BOX.size))  # ISO/IEC 14496-12, 4.2
+            at += max(long if length == 1 else length, _LEAST_BOX)
+            if kind in (b"moov", b"mdat") and at <= size:
+                end = at
+        if end:
+            file.truncate(end)
+
     def _await_others(self, received: Received, number: int) -> None:
         """Begin once every camera has shown its size; with the newest picture of each."""
         if self._seen is None:
@@ -200,20 +219,23 @@ class Recording:
         if round(at * _CLOCK) <= film.last:
             return
         context = film.stream.codec_context
-        drawn = frame.reformat(width=context.width, height=context.height, format="yuv420p")
-        if drawn is frame:  # its times belong to whoever gave it
-            drawn = frame.reformat(format="rgb24").reformat(format="yuv420p")
-        film.shown = drawn
+        film.shown = frame.reformat(width=context.width, height=context.height, format="yuv420p")
         self._draw(film, at)
         self.pictures += 1
         self.seconds = max(self.seconds, at)
 
     def _draw(self, film: _Film, at: float) -> None:
         """Encode what it shows, as of that time."""
-        film.last = film.shown.pts = round(at * _CLOCK)
-        film.shown.time_base = Fraction(1, _CLOCK)
-        film.shown.pict_type = av.video.frame.PictureType.NONE
-        self._container.mux(film.stream.encode(film.shown))
+        shown = film.shown
+        pts, time_base = shown.pts, shown.time_base  # they belong to whoever gave it
+        film.last = shown.pts = round(at * _CLOCK)
+        shown.time_base = Fraction(1, _CLOCK)
+        shown.pict_type = av.video.frame.PictureType.NONE
+        try:
+            self._container.mux(film.stream.encode(shown))
+        finally:
+            if time_base is not None:
+                shown.pts, shown.time_base = pts, time_base
 
     def _keep_up(self, at: float) -> None:
         """Fill streams that are far behind: what is in the others stays in memory until then."""

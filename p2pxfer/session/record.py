@@ -163,7 +163,7 @@ class Outlet:
         if self._new is None:
             return False
         if film.pictures:
-            self._new.place(whole=whole)
+            self._new.place(cut=None if whole else film.leave_whole)
         else:
             self._new.discard()
         return bool(film.pictures)

@@ -106,6 +106,22 @@ def test_a_camera_that_shows_nothing_holds_nothing_up(tmp_path):
     assert times[-1] > 20
 
 
+def test_a_picture_is_recorded_as_it_came_and_stays_so(tmp_path):
+    """Whoever gave it finds its times as they were, and may show it elsewhere."""
+    path = tmp_path / "film"
+    frame = Canvas(320, 240).picture(5).reformat(format="yuv420p")
+    frame.pts, frame.time_base = 630_000, Fraction(1, 90_000)
+    with path.open("w+b") as file:
+        film = Recording(file, "matroska", audio=False, streamed=False)
+        film.add("video", Received(frame, 7.0, 100.0, key=True))
+        film.finish()
+    assert (frame.pts, frame.time_base) == (630_000, Fraction(1, 90_000))
+    with av.open(str(path)) as played:
+        (shown,) = played.decode(video=0)
+    assert shown.pts == 0
+    assert seen.number(seen.pixels(shown), 320, 240) == 5
+
+
 def test_a_recording_ends_in_time_also_if_nothing_comes_any_more(tmp_path):
     """As of a camera that a browser has muted; what is on its way is waited for."""
     path, canvas = tmp_path / "film", Canvas(320, 240)
@@ -147,6 +163,23 @@ def test_what_came_before_the_disk_was_full_plays(tmp_path, container):
     with av.open(str(path)) as played, contextlib.suppress(av.error.InvalidDataError):
         frames.extend(played.decode(video=0))  # all but one that was cut
     assert len(frames) > film.pictures / 2
+
+
+def test_wherever_the_end_is_missing_the_rest_plays(tmp_path):
+    """Also within the head of a fragment, with which players would take none of it."""
+    path, canvas = tmp_path / "film", Canvas(320, 240)
+    with path.open("w+b", buffering=0) as file:
+        film = Recording(file, "mp4", audio=False, streamed=False)
+        for number in range(200):
+            film.add("video", picture(canvas, number, number / 10, 100 + number / 10))
+        taken = path.read_bytes()
+        film.finish()
+    for missing in range(1, 1200, 47):
+        path.write_bytes(taken[:-missing])
+        with path.open("r+b") as file:
+            film.leave_whole(file)
+        with av.open(str(path)) as played:
+            assert len(list(played.decode(video=0))) > 50
 
 
 def test_a_picture_too_narrow_for_an_encoder_is_recorded(tmp_path):
