@@ -7,6 +7,7 @@ stays, and `receive` ends soon with an error of the right class.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from p2pxfer.errors import (
     PeerGone,
     PeerMisbehaved,
 )
-from p2pxfer.files.hashing import block_digest, zero_digest
+from p2pxfer.files.hashing import block_digest, whole_root, zero_digest
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
 from p2pxfer.peer.channel import HIGH_WATER
 from p2pxfer.progress import EntryFailed, FileStarted, Resumed, Stalled
@@ -49,9 +50,14 @@ def much(size: int) -> bytes:
     return (DATA * (size // len(DATA) + 1))[:size]
 
 
-async def offer(attack: Attack, *entries: Entry, kind: TransferKind = TransferKind.FILES) -> m.Want:
+async def offer(
+    attack: Attack,
+    *entries: Entry,
+    kind: TransferKind = TransferKind.FILES,
+    hello: m.Hello = HELLO,
+) -> m.Want:
     """Offer honestly, up to the receiver's decision on all of it."""
-    await attack.peer.say(HELLO, m.Offer(OFFER.transfer_id, kind, b"x"), *manifest(*entries))
+    await attack.peer.say(hello, m.Offer(OFFER.transfer_id, kind, b"x"), *manifest(*entries))
     await attack.peer.hear(m.Accept)
     want = await attack.peer.hear(m.Want)
     assert isinstance(want, m.Want)
@@ -272,6 +278,20 @@ async def test_it_sends_a_wrong_file_root(as_sender, size):
     await attack.peer.say(*whole(0, data)[:-1], m.FileEnd(0, None, size, bytes(32)))
     await attack.ends(IntegrityError, "damaged")
     assert attack.files() == {}
+
+
+async def test_it_sends_many_files_in_one_frame_and_one_of_them_is_another(as_sender):
+    """Neither it nor what came with it gets a name."""
+    attack = as_sender()
+    size = len(DATA)
+    entries = [file(name, size) for name in (b"a", b"b", b"c")]
+    await offer(attack, *entries, hello=replace(HELLO, capabilities=m.WHOLE))
+    roots = [whole_root(data) for data in (DATA, DATA[::-1], DATA)]
+    files = tuple((number, size, 0o644, MTIME, root) for number, root in enumerate(roots))
+    await attack.peer.say(m.WholeFiles(files, DATA * 3))
+    await attack.ends(IntegrityError, "damaged")
+    assert attack.files() == {}
+    assert (await attack.peer.hear(m.Abort)).code is m.AbortCode.INTEGRITY
 
 
 async def test_it_sends_a_wrong_transfer_root(as_sender):
