@@ -42,13 +42,16 @@ class Placing:
         self.journal: Journal | None = None
         self._syncing: ThreadPoolExecutor | None = None
         self._unnamed = UnnamedFiles(handles)
+        self._filesystems: dict[int, int] = {}  # a handle on each, by device
 
     def close(self) -> None:
-        """Let go of the thread that syncs; idempotent."""
+        """Let go of the thread that syncs, and of what it syncs; idempotent."""
         if self._syncing is not None:
             self._syncing.shutdown()
             self._syncing = None
         self._unnamed.finish()
+        while self._filesystems:
+            os.close(self._filesystems.popitem()[1])
 
     def draw(self, admissions: Sequence[Admission]) -> list[bytes]:
         """Names for temporaries that are about to be made beside their targets.
@@ -108,6 +111,8 @@ class Placing:
         named: list[tuple[Nameless, SmallFile]] = []
         if self.journal is not None:
             self._remove_earlier(self.journal, [small.admission for small in batch])
+        with contextlib.suppress(OSError):  # the sync will say so again
+            self._watch(small.admission.folder for small in batch)
         for small in batch:
             admission = small.admission
             nameless = Nameless(admission)
@@ -222,18 +227,32 @@ class Placing:
         Raises:
             OSError: there is none.
         """
-        folders = {admission.folder.device: admission.folder for admission in admissions}
+        folders = [admission.folder for admission in admissions]
+        self._watch(folders)
         places: list[int] = []
         try:
-            for folder in folders.values():
-                _, at = self._handles.locate(folder)
-                if at is not None:
-                    places.append(os.dup(at))
+            for device in {folder.device for folder in folders} & self._filesystems.keys():
+                places.append(os.dup(self._filesystems[device]))  # noqa: PERF401  # one may fail
         except OSError:
             for place in places:
                 os.close(place)
             raise
         return places
+
+    def _watch(self, folders: Iterable[OutFolder]) -> None:
+        """Have a handle on each of their filesystems, before they are written to.
+
+        A sync tells of errors since its handle was opened, but for those that another program has
+        been told of before: one that was opened later may be told of none.
+
+        Raises:
+            OSError: it can't be had.
+        """
+        for folder in folders:
+            if folder.device not in self._filesystems:
+                path, at = self._handles.locate(folder)
+                if at is not None:
+                    self._filesystems[folder.device] = os.open(path, os.O_RDONLY, dir_fd=at)
 
     def place_all(
         self, batch: Sequence[Nameless], lost: EntryError | None = None

@@ -361,6 +361,21 @@ def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatc
     assert sorted(os.listdir(root)) == [f"3{n}" for n in range(5)]
 
 
+def test_what_is_synced_was_open_before_anything_was_written(root, monkeypatch):
+    """Else an error of the disk that another program hears of first would be told to nobody."""
+    synced = []
+    monkeypatch.setattr(
+        placing, "sync_filesystem", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+    )
+    with OutputTree(root, handles=1) as tree:
+        for folder in (b"a", b"b", b"c"):
+            tree.admit(folder_entry(folder))
+            admissions = [admit_file(tree, folder + b"/%d" % n) for n in range(5)]
+            small = [SmallFile(admission, b"x", 0o644, 1) for admission in admissions]
+            assert tree.name_small(tree.write_small(small)) == [None] * 5
+    assert synced == [str(root / "a")] * 3
+
+
 def test_a_folder_that_forbids_writing_fails_its_files_only(root):
     """The reason is told, and the next file goes on."""
     (root / "closed").mkdir(parents=True)
