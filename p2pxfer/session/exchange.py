@@ -189,14 +189,18 @@ class Exchange:
             with contextlib.suppress(TransferError, TimeoutError):
                 self.drain()
                 self.post(self._outbox.flush())
-                if self._cut is None and self._continuity.attached:
-                    await asyncio.shield(asyncio.wait_for(self._last_words(), FAREWELL))
+                await self._say_farewell()
             raise
         finally:
             self._pumping.cancel()
             await asyncio.gather(self._pumping, return_exceptions=True)
             self._detour.stop()
             self._leave_former()
+
+    async def _say_farewell(self) -> None:
+        """Get the last words across, where the other side listens or, going over, is about to."""
+        if self._cut is None and (self._continuity.attached or self._former is not None):
+            await asyncio.shield(asyncio.wait_for(self._last_words(), FAREWELL))
 
     async def _greet(self, link: Link) -> None:
         """Say on a new link where this side stands, and go on over it."""

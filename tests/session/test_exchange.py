@@ -168,6 +168,29 @@ async def test_it_goes_over_to_a_direct_path(transfer, meadow, clearing, tmp_pat
         assert {event.path for event in events.all(Connected)} == {"direct"}
 
 
+async def test_it_is_interrupted_just_as_it_goes_over(transfer, meadow, clearing, tmp_path):
+    """The other side is told all the same, and does not wait for anybody to come back."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(96 * MIB))
+    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    for link in both.links:
+        link.relayed = True
+    note = both.sent.emit
+
+    def emit(event):
+        note(event)
+        if isinstance(event, Connected):
+            both.sender.cancel()
+
+    both.sent.emit = emit
+    with pytest.raises(asyncio.CancelledError):
+        await both.sender
+    with pytest.raises(PeerGone, match="interrupted"):
+        await both.receiver
+    assert not both.received.all(Reconnecting)
+    assert meadow.met == 0
+
+
 async def test_it_stays_where_it_is_without_a_direct_path(transfer, clearing, tmp_path):
     """Nobody is told of what was tried."""
     clearing.empty = True
