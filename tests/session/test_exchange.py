@@ -168,7 +168,8 @@ async def test_it_goes_over_to_a_direct_path(transfer, meadow, clearing, tmp_pat
         assert {event.path for event in events.all(Connected)} == {"direct"}
 
 
-async def test_it_is_interrupted_just_as_it_goes_over(transfer, meadow, clearing, tmp_path):
+@pytest.mark.usefixtures("clearing")
+async def test_it_is_interrupted_just_as_it_goes_over(transfer, meadow, tmp_path):
     """The other side is told all the same, and does not wait for anybody to come back."""
     path = tmp_path / "file"
     path.write_bytes(os.urandom(96 * MIB))
