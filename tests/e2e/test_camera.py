@@ -6,6 +6,7 @@ import io
 import os
 import shlex
 import signal
+import termios
 from fractions import Fraction
 from pathlib import Path
 
@@ -109,16 +110,20 @@ def test_a_camera_in_the_background_leaves_the_keys_to_the_shell(machine):
     shell.type("echo $((6 * 7)); jobs\n")
     shell.until("42")
     shell.until("Running")
+    terminal = shell.process.fileno()
+    before = os.tcgetpgrp(terminal)
+
+    def has_the_keys() -> bool:
+        unbuffered = not termios.tcgetattr(terminal)[3] & termios.ICANON
+        return os.tcgetpgrp(terminal) != before and unbuffered
+
     shell.type("fg\n")
-    shell.until("v mutes")
-    for _ in range(100):  # it has to notice first
-        if "camera is muted" in shell.text:
-            break
-        shell.type("v")
-        shell.read()
+    shell.wait(has_the_keys, "the camera's way to the keys")
+    shell.type("v")
     shell.until("camera is muted")
     shell.type("\x03")
     shell.until("stopped:")
+    shell.wait(lambda: os.tcgetpgrp(terminal) == before, "the shell's way to the keys")
     shell.type("exit\n")
     shell.end()
     snap.end()
