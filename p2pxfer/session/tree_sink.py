@@ -37,7 +37,7 @@ from p2pxfer.session.sinks import (
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
 
 SYNCING: Final = 2  # batches that are on their way to the disk while the next is written
-SMALL_BYTES: Final = 8 * 1024 * 1024  # that they keep in memory until they are written
+SMALL_BYTES: Final = 4 * 1024 * 1024  # of a batch; a kill costs what is in all three at worst
 
 
 class TreeSink:
