@@ -49,9 +49,9 @@ if sys.platform == "win32":
     async def keys(
         fd: int,  # noqa: ARG001  # the shape of the other systems' one
         *,
-        drop_typed: bool,  # noqa: ARG001
-        again: Callable[[], None],  # noqa: ARG001
-        yielding: bool = False,  # noqa: ARG001
+        drop_typed: bool,  # noqa: ARG001  # likewise
+        again: Callable[[], None],  # noqa: ARG001  # likewise
+        yielding: bool = False,  # noqa: ARG001  # likewise
     ) -> AsyncIterator[asyncio.Queue[str]]:
         """Whole lines, as the console edits them itself."""
         queue: asyncio.Queue[str] = asyncio.Queue()

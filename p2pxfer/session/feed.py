@@ -73,7 +73,7 @@ class Whole(NamedTuple):
         opened, closed = Opened(number, size, mode, mtime_ns), Closed(number, None, root)
         if not data:
             return [opened, closed]
-        return [opened, Content(number, size, block_digest(data), is_zero(data), data), closed]
+        return [opened, Content(number, size, block_digest(data), zero=False, data=data), closed]
 
 
 class Closed(NamedTuple):
@@ -273,7 +273,7 @@ class FileFeed:
             if small.data is None:  # it has grown since it was listed
                 batch.extend(self._read(job))
                 continue
-            if small.size > MAX_WHOLE:
+            if small.size > MAX_WHOLE or (small.data and is_zero(small.data)):  # zeros cross bare
                 block = _content(number, small.data)
                 root = file_root([block.digest], small.size)
                 batch.append(Opened(number, small.size, small.mode, small.mtime_ns))

@@ -92,7 +92,7 @@ async def test_it_goes_on_over_one_channel_after_another(
         if meadow.met == broken:
             chance.choice(current).channel.close()
             broken += 1
-            await eventually(lambda: meadow.met == broken or both.receiver.done())  # noqa: B023
+            await eventually(lambda: meadow.met == broken or both.receiver.done())  # noqa: B023  # awaited at once
     sent, received = await both.ends()
     assert isinstance(sent, Summary)
     assert isinstance(received, Summary)
@@ -151,9 +151,9 @@ async def test_it_goes_over_to_a_direct_path(transfer, meadow, clearing, tmp_pat
         link.relayed = True
     for times in range(1, 4):
         await eventually(
-            lambda: min(map(len, (both.sent.all(Connected), both.received.all(Connected)))) == times  # noqa: B023
+            lambda: min(map(len, (both.sent.all(Connected), both.received.all(Connected)))) == times  # noqa: B023  # awaited at once
         )
-        await eventually(lambda: all(link.is_closed for link in former))  # noqa: B023
+        await eventually(lambda: all(link.is_closed for link in former))  # noqa: B023  # awaited at once
         await asyncio.sleep(chance.uniform(0.0, 0.02))
         former = clearing.links[-2:]
         if times < 3:

@@ -105,6 +105,19 @@ def content_of(pieces: list[Piece], number: int) -> bytes:
     )
 
 
+async def test_a_small_file_of_zeros_is_told_as_such(read, tmp_path):
+    """Beside others that cross whole, one without a byte among them."""
+    for name, content in (("a", b"a"), ("b", bytes(50_000)), ("c", b"")):
+        (tmp_path / name).write_bytes(content)
+    reading = read()
+    reading.feed.add(jobs(*(tmp_path / name for name in "abc")))
+    pieces = await reading.take(until=3)
+    (zeros,) = [piece for piece in pieces if isinstance(piece, Content) and piece.number == 1]
+    assert (zeros.length, zeros.digest) == (50_000, zero_digest(50_000))
+    assert zeros.zero
+    assert not zeros.data
+
+
 async def test_files_come_in_their_order_and_whole(read, tmp_path):
     """Small and large, empty and holes, each opened, cut, hashed and closed."""
     contents = {
