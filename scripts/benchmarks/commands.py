@@ -64,7 +64,11 @@ def carry_out(
     limit: float,
     watch: Callable[[subprocess.Popen], Iterator[tuple[float, int]]],
 ) -> Run:
-    """Run commands to their end, the receiving one last, and follow what arrives."""
+    """Run commands to their end, the receiving one last, and follow what arrives.
+
+    What others have left to be written is written before: whoever syncs would wait for it.
+    """
+    os.sync()
     began = time.monotonic()
     ends = start()
     killed = threading.Event()
@@ -91,6 +95,11 @@ def carry_out(
     follower.join()
     size = arrivals[-1][1] if killed.is_set() and arrivals else size_of(source)
     return Run(size, seconds, usages, arrivals)
+
+
+def unwatched(_: subprocess.Popen) -> Iterator[tuple[float, int]]:
+    """Leave the processors to the tool."""
+    return iter(())
 
 
 def growing(target: Path) -> Callable[[subprocess.Popen], Iterator[tuple[float, int]]]:
@@ -160,8 +169,9 @@ class MagicWormhole:
 
     name = "magic-wormhole"
 
-    def __init__(self, lab: Lab, work: Path) -> None:
+    def __init__(self, lab: Lab, work: Path, *, follow: bool = False) -> None:
         self._lab = lab
+        self._follow = follow
         host = lab.receiver
         self._url = f"ws://{host.address}:4000/v1"
         words = [
@@ -199,7 +209,7 @@ class MagicWormhole:
             receiver.stdin.close()
             return [self._lab.sender.popen(send, env=self.env(), **quiet), receiver]
 
-        return carry_out(start, source, limit, growing(target))
+        return carry_out(start, source, limit, growing(target) if self._follow else unwatched)
 
     def env(self) -> dict[str, str]:
         """Of both sides."""
@@ -284,7 +294,7 @@ class Rsync:
         def start() -> list[subprocess.Popen]:
             return [self._lab.sender.popen(["rsync", "-a", "-e", self._shell, source, place])]
 
-        return carry_out(start, source, limit, growing(target))
+        return carry_out(start, source, limit, unwatched)
 
     def close(self) -> None:
         self._server.terminate()

@@ -124,6 +124,10 @@ def _followed(place: lab.Lab, work: Path) -> P2pxfer:
     return P2pxfer(place, work, follow=True)
 
 
+def _followed_rival(place: lab.Lab, work: Path) -> MagicWormhole:
+    return MagicWormhole(place, work, follow=True)
+
+
 def files(rounds: int, work: Path) -> Lines:
     """One large file, whole commands, on loopback."""
     source = write_random(work / "large", 1 << 30)
@@ -218,7 +222,7 @@ def links(rounds: int, work: Path) -> Lines:
         f"| 5 % reordered, of the same link without | {spread([100 * v for v in values], 0)} | 80 |"
     )
     with lab.link(**LOSSY, loss=1) as place:
-        tools = _tools(place, work, [MagicWormhole, _followed], "-slow")
+        tools = _tools(place, work, [_followed_rival, _followed], "-slow")
         rates = [
             [_moving(tool, source, target, 24)().between(5.0, 20.0) for _ in range(rounds)]
             for tool in tools
