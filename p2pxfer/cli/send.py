@@ -57,7 +57,7 @@ class Symlinks(StrEnum):
 def send(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", help="Files and folders; - is standard input."),
+        typer.Argument(metavar="PATH...", help="Files and folders; - is standard input."),
     ] = None,
     *,
     name: Annotated[
