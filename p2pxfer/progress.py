@@ -6,9 +6,8 @@ No tqdm, no terminal, no clock here. Text that came from a peer is raw: whoever 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
-
-from msgspec import Struct, field
 
 from p2pxfer.errors import TransferError
 
@@ -17,7 +16,8 @@ Via = Literal["turn", "rendezvous"]
 TrackKind = Literal["audio", "video"]
 
 
-class CodeReady(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CodeReady:
     """The code to type on the other side. ``lives`` is in seconds.
 
     ``located`` are longer forms of the code, with an address of this machine, where the two sides
@@ -30,7 +30,8 @@ class CodeReady(Struct, frozen=True):
     located: tuple[str, ...] = ()
 
 
-class Waiting(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Waiting:
     """Nothing to do until somebody acts.
 
     ``on``: ``peer``, ``network``, ``verify``, ``accept``, ``receipt``.
@@ -39,14 +40,16 @@ class Waiting(Struct, frozen=True):
     on: str
 
 
-class CodeBurnt(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CodeBurnt:
     """A wrong guess was made at ``code``; a fresh one follows unless ``left`` is 0."""
 
     code: str
     left: int
 
 
-class ConnectTimes(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectTimes:
     """What connecting took: seconds of each part, one after the other; waits for people are none.
 
     Attributes:
@@ -68,7 +71,8 @@ class ConnectTimes(Struct, frozen=True, kw_only=True):
     sctp: float = 0.0
 
 
-class Connected(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Connected:
     """A channel is open. Addresses are ``host:port``; ``rtt_ms`` is None until measured.
 
     ``via`` is what relays, None where nothing does.
@@ -82,7 +86,8 @@ class Connected(Struct, frozen=True):
     via: Via | None = None
 
 
-class Offered(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Offered:
     """What is known of the transfer so far; emitted again as pages arrive.
 
     ``complete`` tells that the whole tree has been walked. ``size`` is in bytes, None for a stream.
@@ -93,7 +98,8 @@ class Offered(Struct, frozen=True):
     complete: bool
 
 
-class FileStarted(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class FileStarted:
     """Content of one file begins to cross. ``size`` is None for a stream.
 
     Of small files that cross together, the last is told.
@@ -103,7 +109,8 @@ class FileStarted(Struct, frozen=True):
     size: int | None
 
 
-class FileFinished(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class FileFinished:
     """One file has crossed and is verified. ``digest`` is its root."""
 
     path: bytes
@@ -111,14 +118,16 @@ class FileFinished(Struct, frozen=True):
     digest: bytes
 
 
-class EntryFailed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EntryFailed:
     """One entry was skipped or failed; ``reason`` is for people."""
 
     path: bytes
     reason: str
 
 
-class Advanced(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Advanced:
     """``size`` more content bytes are done since the last of these events.
 
     ``saved`` of them did not have to travel: zeros, or there already.
@@ -128,29 +137,34 @@ class Advanced(Struct, frozen=True):
     saved: int = 0
 
 
-class Stalled(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Stalled:
     """Nothing has moved for ``seconds``; ``cause`` is for people."""
 
     seconds: float
     cause: str
 
 
-class Resumed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Resumed:
     """Something moves again after `Stalled`."""
 
 
-class Reconnecting(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
     """The connection named by ``what`` broke and is being re-made; ``attempt`` counts from 1."""
 
     what: str
     attempt: int
 
 
-class Restarted(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Restarted:
     """The other side was started again: all that is offered is counted from the start."""
 
 
-class Note(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Note:
     """Something worth a line: a peer's version, a server's message of the day.
 
     ``detail`` marks a line for ``--verbose`` only.
@@ -160,13 +174,15 @@ class Note(Struct, frozen=True):
     detail: bool = False
 
 
-class TextReceived(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TextReceived:
     """The content of a ``--text`` transfer, raw."""
 
     text: str
 
 
-class Watching(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Watching:
     """Pictures of these and no others are shown from now on, and sound if ``audio``.
 
     ``sources`` are what the cameras are called on their own side, raw.
@@ -176,7 +192,8 @@ class Watching(Struct, frozen=True):
     audio: bool
 
 
-class Muted(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Muted:
     """Pictures or sound are kept back on the camera's side from now on, or no longer.
 
     ``source`` is what the camera is called there, raw; empty on that side, where it is all of them.
@@ -187,13 +204,15 @@ class Muted(Struct, frozen=True):
     muted: bool
 
 
-class WatchEnded(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class WatchEnded:
     """Whoever watched has left after ``seconds``, and the camera is free."""
 
     seconds: float
 
 
-class StillTaken(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StillTaken:
     """A still is in place. ``captured`` is in seconds since 1970, ``size`` in bytes.
 
     ``source`` is what the camera is called on its own side, raw.
@@ -207,13 +226,15 @@ class StillTaken(Struct, frozen=True):
     source: str
 
 
-class Recording(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Recording:
     """A recording is under way, and ``seconds`` long by now."""
 
     seconds: float
 
 
-class Recorded(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Recorded:
     """A recording is in place. ``lost`` are pictures that came too fast to be recorded."""
 
     path: bytes
@@ -222,7 +243,8 @@ class Recorded(Struct, frozen=True):
     lost: int
 
 
-class Finished(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Finished:
     """The transfer ended and the receipt was exchanged. ``root`` stands for all that crossed."""
 
     size: int
@@ -232,7 +254,8 @@ class Finished(Struct, frozen=True):
     root: bytes
 
 
-class Failed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Failed:
     """The transfer ended with ``error``."""
 
     error: TransferError

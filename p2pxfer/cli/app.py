@@ -27,7 +27,7 @@ from p2pxfer.errors import ExitCode
 
 COMPLETIONS = ("--show-completion", "--install-completion")
 SHELLS = ("bash", "zsh", "fish")
-LOADING = (50_000, 20, 50)  # objects, rounds, rounds: nothing that a command loads is garbage
+LOADING = (120_000, 20, 50)  # objects, rounds, rounds: nothing that a command loads is garbage
 LAST_MOMENT = 0.2  # seconds that a worker thread has to end by itself
 
 app = typer.Typer(

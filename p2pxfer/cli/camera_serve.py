@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
-from msgspec.structs import replace
 
 from p2pxfer.cli.camera_flags import (
     SOURCE,
@@ -164,7 +163,8 @@ def serve(
     return run(renderer, lambda: order.carry_out(renderer))
 
 
-class Order(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
     """What the command line asks for."""
 
     devices: tuple[str, ...]

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from msgspec import Struct
 
 from p2pxfer.cli.camera_flags import CameraFlag, OverwriteFlag
 from p2pxfer.cli.given_code import completed, given, given_once
@@ -253,7 +253,8 @@ def record(
     return visit.run(work)
 
 
-class Visit(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
     """What both commands share: the code, the network, what is shown."""
 
     command: str

@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
 
 from p2pxfer.cli import wording
 from p2pxfer.errors import ExitCode
@@ -70,7 +70,8 @@ def clean(
     return ExitCode.DONE
 
 
-class Unfinished(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Unfinished:
     """One transfer that nobody works on.
 
     Attributes:
@@ -84,7 +85,8 @@ class Unfinished(Struct, frozen=True):
     age: float
 
 
-class Found(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Found:
     """What there is to remove.
 
     Attributes:

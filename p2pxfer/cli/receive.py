@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
-from msgspec.structs import replace
 
 from p2pxfer.cli.given_code import completed, given, given_once
 from p2pxfer.cli.options import (
@@ -187,7 +186,8 @@ def receive(
     return run(renderer, lambda: order.carry_out(renderer))
 
 
-class Order(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
     """What the command line asks for, checked before anything happens."""
 
     code: str | None
@@ -240,8 +240,10 @@ class Order(Struct, frozen=True, kw_only=True):
         self.check(keyboard)
         from p2pxfer.cli.answers import Answers
         from p2pxfer.identity.config import load
+        from p2pxfer.peer.loading import without_media
         from p2pxfer.session.receive import receive as receive_session
 
+        without_media()
         config = load()
         output = self._output(config)
         if output != STDOUT:

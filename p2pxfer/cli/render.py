@@ -17,9 +17,8 @@ from __future__ import annotations
 import re
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-
-from msgspec import Struct
 
 from p2pxfer.cli import camera_words, wording
 from p2pxfer.cli.outlet import Outlet
@@ -82,7 +81,8 @@ THROUGH_RENDEZVOUS = (
 PLACES = {"peer": "the other side", "rendezvous": "the rendezvous"}
 
 
-class Scene(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
     """What a renderer must know beyond the events.
 
     Attributes:

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
-from msgspec.structs import replace
 
 from p2pxfer.cli.options import (
     CODE,
@@ -208,7 +207,8 @@ class StandardInput:
         return await stdin_bytes.read1(size)
 
 
-class Order(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
     """What the command line asks for, checked before anything happens."""
 
     paths: tuple[str, ...]
@@ -274,8 +274,10 @@ class Order(Struct, frozen=True, kw_only=True):
         from p2pxfer.files.walk import WalkOptions
         from p2pxfer.identity.config import load
         from p2pxfer.pairing.code import MAX_WORDS, MIN_WORDS
+        from p2pxfer.peer.loading import without_media
         from p2pxfer.session.send import send as send_session
 
+        without_media()
         config = load()
         renderer.scene = replace(renderer.scene, join=self.network.join(config))
         keyboard = terminal(input_is_data=self.streams or self.text == STDIN)

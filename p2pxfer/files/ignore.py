@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 _ANYTHING = b"."  # how pathspec writes ``*`` and its like
 _NO_SLASH = b"[^/]"
@@ -31,7 +30,8 @@ class BadPattern(ValueError):
     """A pattern that git would not understand either; ``str()`` is the pattern's text."""
 
 
-class _Pattern(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Pattern:
     matches: re.Pattern[bytes] | None  # None: everything
     excludes: bool
     folders_only: bool
@@ -76,7 +76,8 @@ class Patterns:
         return None
 
 
-class Scope(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Scope:
     """Patterns and where they hold.
 
     Attributes:

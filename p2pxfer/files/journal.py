@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
-from msgspec import Struct
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.files.framing import encoded
 from p2pxfer.files.leftovers import Leftover, leftovers, remove_leftovers
 from p2pxfer.files.partial import write_stream
@@ -39,7 +37,8 @@ _MERGED = 1024  # records of earlier journals written at once
 _LONGEST_HEADER = 256 * 1024  # bytes; enough to tell whose a journal is
 
 
-class JournalView(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class JournalView:
     """A journal as it was read.
 
     Attributes:
@@ -51,13 +50,11 @@ class JournalView(Discreet, Struct, frozen=True):
         placed: how many files, symlinks and directories it has put in place.
     """
 
-    hidden = ("partials",)
-
     name: str
     header: Header
     modified: float
     live: bool
-    partials: tuple[Partial, ...]
+    partials: tuple[Partial, ...] = field(repr=False)
     placed: int
 
     def leftovers(self) -> list[Leftover]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from msgspec import Struct
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.files.admission import Admission
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.records import Identity
@@ -23,7 +21,8 @@ class SmallFile(NamedTuple):
     mtime_ns: int
 
 
-class Nameless(Struct):
+@dataclass(slots=True)
+class Nameless:
     """A file that is written, and does not have its own name yet.
 
     Attributes:
@@ -45,7 +44,8 @@ class Nameless(Struct):
     linked: bool = False
 
 
-class Batch(Discreet, Struct):
+@dataclass(slots=True)
+class Batch:
     """Small files that are written, and on their way to the disk together.
 
     Attributes:
@@ -55,10 +55,8 @@ class Batch(Discreet, Struct):
             the files are not to be touched.
     """
 
-    hidden = ("before",)
-
     files: list[Nameless]
-    before: Sequence[Batch]
+    before: Sequence[Batch] = field(repr=False)
     synced: Future[EntryError | None] | None = None
 
     def known(self) -> bool:

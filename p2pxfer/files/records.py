@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from enum import IntEnum
+from struct import Struct
 from typing import NamedTuple
 
-from msgspec import Struct
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.files.framing import MAX_BODY, decoded, encoded
 from p2pxfer.files.naming import is_component, is_temporary
 from p2pxfer.manifest import Entry
@@ -24,9 +23,9 @@ MAX_LABEL = 1024  # bytes
 SECRET_SIZE = 32
 RESUME_ID_SIZE = 16
 
-_HEADER = struct.Struct(">B16s32sq")
-_LENGTH = struct.Struct(">I")
-_TRACE = struct.Struct(">QQqqI")
+_HEADER = Struct(">B16s32sq")
+_LENGTH = Struct(">I")
+_TRACE = Struct(">QQqqI")
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 _LEAST_I64, _MOST_I64 = -(2**63), 2**63 - 1
 
@@ -95,7 +94,8 @@ class Placed(NamedTuple):
     identity: Identity
 
 
-class Header(Discreet, Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
     """Which transfer it is.
 
     Attributes:
@@ -108,11 +108,9 @@ class Header(Discreet, Struct, frozen=True, kw_only=True):
         created: seconds since the epoch.
     """
 
-    hidden = ("secret", "code")
-
     resume_id: bytes
-    secret: bytes
-    code: bytes
+    secret: bytes = field(repr=False)
+    code: bytes = field(repr=False)
     rendezvous: str
     output: bytes
     label: bytes

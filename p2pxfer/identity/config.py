@@ -11,12 +11,10 @@ import os
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec import Struct
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.errors import LocalFileError, UsageError
 
 MAX_CONFIG = 1024 * 1024  # bytes; no honest file comes near
@@ -26,7 +24,8 @@ OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 Value = TypeVar("Value")
 
 
-class IceServerConfig(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IceServerConfig:
     """One ``[[ice_servers]]`` table: a STUN or TURN server, with credentials for TURN.
 
     Attributes:
@@ -35,14 +34,13 @@ class IceServerConfig(Discreet, Struct, frozen=True):
         credential: for TURN, else None; never shown.
     """
 
-    hidden = ("credential",)
-
     urls: tuple[str, ...]
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
 
-class Config(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Config:
     """Everything the file may say. What it leaves out is None or empty.
 
     Attributes:

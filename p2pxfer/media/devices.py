@@ -12,13 +12,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import av
 import av.device
 import av.logging
-from msgspec import Struct
 
 from p2pxfer.errors import DeviceBusy, DeviceForbidden, DeviceMissing, LocalFileError
 from p2pxfer.media.wanted import Wanted
@@ -40,7 +40,8 @@ _NOBODY = "null"  # ALSA's microphone that hears nothing
 _MISSING = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO}
 
 
-class Device(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Device:
     """A camera or microphone.
 
     Attributes:
@@ -56,7 +57,8 @@ class Device(Struct, frozen=True):
     modes: tuple[str, ...] = ()
 
 
-class Opening(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Opening:
     """How a device is opened: FFmpeg's name of it, format and options."""
 
     name: str

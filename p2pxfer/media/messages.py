@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict, dataclass
 from typing import Final
-
-from msgspec import Struct
-from msgspec.structs import asdict
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.tracks import Kind
@@ -30,7 +28,8 @@ SILENCE: Final = 8.0  # seconds without any after which the other side is gone
 _MID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
-class Watch(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Watch:
     """The watcher wants pictures, and sound if ``audio``.
 
     ``camera`` is which one, by name, part of it or number, where not all are wanted.
@@ -40,7 +39,8 @@ class Watch(Struct, frozen=True):
     camera: str | None = None
 
 
-class Shown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Shown:
     """One track that is fed.
 
     Attributes:
@@ -56,35 +56,41 @@ class Shown(Struct, frozen=True):
     muted: bool = False
 
 
-class Showing(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Showing:
     """What is watched is open; these tracks come from now on, and no others."""
 
     tracks: tuple[Shown, ...]
 
 
-class Offer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Offer:
     """A further description of the connection (RFC 8829), by whom the tracks of one side change."""
 
     sdp: str
 
 
-class Answer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """What comes of an `Offer`."""
 
     sdp: str
 
 
-class Ended(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ended:
     """The clip is over, or the one who shares has ended it."""
 
 
-class Failed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Failed:
     """Nothing can be shown. ``reason`` is for people."""
 
     reason: str
 
 
-class Here(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Here:
     """A sign of life."""
 
 

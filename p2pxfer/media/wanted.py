@@ -7,10 +7,8 @@ and Streams, section 4): each is an ideal, and the device does what comes closes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from p2pxfer.errors import UsageError
 
@@ -26,7 +24,8 @@ MOST: Final = 7  # cameras and clips at once; with sound as many tracks as one c
 Facing = Literal["user", "environment"]
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
     """What to show.
 
     Attributes:

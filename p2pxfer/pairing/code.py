@@ -9,13 +9,12 @@ from __future__ import annotations
 import secrets
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from msgspec import Struct
 
-from p2pxfer.discreet import Discreet
 from p2pxfer.errors import InvalidCode
 from p2pxfer.pairing import strength, wordlist
 from p2pxfer.pairing.derivation import derive
@@ -33,15 +32,14 @@ SCRYPT_SALT: Final = b"p2pxfer/1 chosen code"
 _OWN_HINT: Final = f"take {CHOSEN_WORDS} random words of the BIP39 list, or 40 random characters"
 
 
-class Code(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Code:
     """A drawn code. ``str`` gives its canonical form; ``repr`` hides the words.
 
     Attributes:
         nameplate: names the room, and is all of the code that leaves the machine.
         words: of the BIP39 English list, in lower case and in full.
     """
-
-    hidden = ("words",)
 
     nameplate: int
     words: tuple[str, ...]
@@ -57,7 +55,8 @@ class Code(Discreet, Struct, frozen=True):
         return str(self).encode("ascii")
 
 
-class ChosenCode(Discreet, Struct, frozen=True):
+@dataclass(frozen=True)
+class ChosenCode:
     """A code that a user chose, of at least `MIN_BITS` bits. ``repr`` hides all of it.
 
     Attributes:
@@ -65,9 +64,7 @@ class ChosenCode(Discreet, Struct, frozen=True):
         bits: the estimate that let it pass.
     """
 
-    hidden = ("canonical",)
-
-    canonical: str
+    canonical: str = field(repr=False)
     bits: float
 
     @property

@@ -7,9 +7,8 @@ changed it on the way. Nothing here is secret, and nothing decides what a capabi
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.pairing.role import Role
@@ -22,7 +21,8 @@ _CAPABILITY: Final = re.compile(rb"[a-z0-9][a-z0-9.-]{0,31}")
 _AGENT: Final = re.compile(rb"[ -~]{0,64}")
 
 
-class Hello(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Hello:
     """What a side is and can.
 
     Attributes:

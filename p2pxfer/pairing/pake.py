@@ -11,8 +11,6 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from spake2 import SPAKE2_A, SPAKE2_B
-
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.pairing.role import Role
 
@@ -33,7 +31,8 @@ class Pake:
     """
 
     def __init__(self, role: Role, password: bytes, entropy: Entropy = secrets.token_bytes) -> None:
-        kind = SPAKE2_A if role is Role.A else SPAKE2_B
+        library = load()
+        kind = library.SPAKE2_A if role is Role.A else library.SPAKE2_B
         self._role = role
         self._spake: Any = kind(password, idA=IDENTITY_A, idB=IDENTITY_B, entropy_f=entropy)
         self.message: bytes = self._spake.start()
@@ -59,6 +58,13 @@ class Pake:
             name = type(error).__name__
             raise PeerMisbehaved(f"the other side's key share was refused: {name}") from None
         return key
+
+
+def load() -> Any:
+    """The library, which computes for some 20 ms when it is loaded: not before a code is shown."""
+    import spake2  # noqa: PLC0415
+
+    return spake2
 
 
 def _check_encoding(message: bytes, sender: Role) -> None:

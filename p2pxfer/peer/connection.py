@@ -1,8 +1,8 @@
 """One connection to the peer: descriptions and candidates in, a `Channel` out.
 
 It never signals by itself: bodies go out through a callback and come in through `receive`.
-Importing this module imports aiortc, which takes half a second: do it in a worker thread, once
-whatever is urgent has been shown.
+Importing this module imports aiortc, which takes a while: have `loading` do it in a worker thread,
+once whatever is urgent has been shown.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiortc import RTCDataChannel
-from msgspec.structs import replace
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
 from p2pxfer.peer import diagnosis, ice, inflow, patience, renegotiation, rtc, seam

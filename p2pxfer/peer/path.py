@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 from p2pxfer.progress import PathKind
 
 
-class PathInfo(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PathInfo:
     """How the bytes travel.
 
     Attributes:

@@ -7,10 +7,9 @@ sockets, or of how the wish reaches the other side.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
-
-from msgspec import Struct, field
 
 from p2pxfer.sctp.congestion.bbr import Bbr
 from p2pxfer.sctp.congestion.controller import Controller
@@ -20,7 +19,8 @@ from p2pxfer.sctp.congestion.limit import Limit, Limited
 __all__ = ["FREE", "Limit", "Restraint", "ceiling", "control"]
 
 
-class Restraint(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Restraint:
     """One side's wish.
 
     Attributes:

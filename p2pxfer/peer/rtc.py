@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiortc import (
@@ -15,7 +16,6 @@ from aiortc import (
 )
 from aiortc.exceptions import OperationError
 from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
-from msgspec.structs import replace
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer.servers import Endpoint

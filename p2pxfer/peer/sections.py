@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, cast
-
-from msgspec import Struct
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.tracks import Kind
@@ -52,7 +51,8 @@ _LAST_EXTENSION = 14  # of one-byte headers: RFC 8285 section 4.2
 _LAST_SSRC = 0xFFFFFFFF
 
 
-class Codec(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Codec:
     """One way to encode, under the number it has in packets.
 
     Attributes:
@@ -83,7 +83,8 @@ class Codec(Struct, frozen=True):
         return lines
 
 
-class Media(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Media:
     """What one section says, from the side of whoever wrote it.
 
     Attributes:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from msgspec import Struct
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.errors import UsageError
 
 MAX_URLS = 16  # of one server
@@ -24,10 +22,9 @@ _URL = re.compile(
 )
 
 
-class Endpoint(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Endpoint:
     """One address to ask, from one URL (RFC 7064, RFC 7065)."""
-
-    hidden = ("credential",)
 
     kind: Literal["stun", "turn"]
     host: str
@@ -35,7 +32,7 @@ class Endpoint(Discreet, Struct, frozen=True):
     transport: Literal["udp", "tcp"] = "udp"
     tls: bool = False
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -44,7 +41,8 @@ class Endpoint(Discreet, Struct, frozen=True):
         return f"{scheme}:{host}:{self.port}{query}"
 
 
-class IceServer(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IceServer:
     """A server in the shape of W3C's RTCIceServer.
 
     Attributes:
@@ -57,11 +55,9 @@ class IceServer(Discreet, Struct, frozen=True):
         UsageError: a URL is not one, or something is far too long.
     """
 
-    hidden = ("credential",)
-
     urls: tuple[str, ...]
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.urls) <= MAX_URLS:

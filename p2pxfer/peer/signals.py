@@ -12,10 +12,8 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal, cast
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer import sections
@@ -53,7 +51,8 @@ _OWN = {"offer": "x-p2pxfer-offer-", "answer": "x-p2pxfer-answer-"}
 _DIGESTS = {"sha-256": 32, "sha-384": 48, "sha-512": 64}  # bytes
 
 
-class Candidate(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Candidate:
     """One UDP address at which a peer may be reached (RFC 8839 section 5.1).
 
     Attributes:
@@ -81,7 +80,8 @@ class Candidate(Struct, frozen=True):
         )
 
 
-class Description(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Description:
     """The fields of an offer or answer for one transport, and nothing else.
 
     A data channel is on it, and whatever media are bundled with that (RFC 8843).
@@ -157,7 +157,8 @@ class Description(Struct, frozen=True):
         return "\r\n".join([*lines, ""])
 
 
-class EndOfCandidates(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EndOfCandidates:
     """No further candidate follows (RFC 8838 section 13)."""
 
 

@@ -10,8 +10,7 @@ import contextlib
 import socket
 import struct
 import sys
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 BUFFER = 8 << 20  # bytes asked for, each way; the system grants less to most
 LONGEST = 65_507  # bytes of UDP payload over IPv4, and of one batch
@@ -33,7 +32,8 @@ ANCILLARY_SIZE = 2 * socket.CMSG_SPACE(_INT.size) if hasattr(socket, "CMSG_SPACE
 _LINUX = sys.platform == "linux"
 
 
-class Abilities(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Abilities:
     """What one socket can do.
 
     Attributes:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.peer import encoders
 from p2pxfer.peer.reception import ReceivedTrack
 from p2pxfer.peer.sections import Direction
 from p2pxfer.peer.signals import Description
@@ -49,6 +48,8 @@ class Tracks:
         self._sending: dict[MediaStreamTrack, RTCRtpTransceiver] = {}
         self._sources: set[int] = set()
         if self._sends:
+            from p2pxfer.peer import encoders  # noqa: PLC0415  # PyAV, which files need not
+
             encoders.improve()
 
     @property

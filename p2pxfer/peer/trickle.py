@@ -15,7 +15,6 @@ from typing import Any
 from aiortc import RTCIceCandidate, RTCPeerConnection
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.peer import names
 from p2pxfer.peer.ice import Agent
 from p2pxfer.peer.signals import Candidate
 
@@ -89,6 +88,8 @@ class RemoteCandidates:
             if candidate.type == "relay":
                 await self._agent.released.wait()
         if candidate.address.endswith(".local"):
+            from p2pxfer.peer import names  # noqa: PLC0415  # a DNS library, which few need
+
             names.understand_browsers()
         related = candidate.related or (None, None)
         with contextlib.suppress(OSError, ValueError):  # no multicast here, or all over

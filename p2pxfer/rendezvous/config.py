@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from typing import Any, Final, NotRequired, TypedDict
 
-from msgspec import Struct
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.rendezvous.messages import VERSION
 
 MAX_CONFIG: Final = 64 * 1024  # bytes of the whole answer
@@ -37,7 +35,8 @@ class IceServer(TypedDict):
     credential: NotRequired[str]
 
 
-class ServerConfig(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
     """What a rendezvous offers. Credentials stay out of its repr.
 
     Attributes:
@@ -47,10 +46,8 @@ class ServerConfig(Discreet, Struct, frozen=True):
         relay_bytes: what circuits carry in a day for one address; 0: none are made.
     """
 
-    hidden = ("ice_servers",)
-
     version: int = VERSION
-    ice_servers: tuple[IceServer, ...] = ()
+    ice_servers: tuple[IceServer, ...] = field(default=(), repr=False)
     motd: str = ""
     relay_bytes: int = 0
 

@@ -7,14 +7,11 @@ knows what is in them. No state, no network. ``docs/rendezvous-protocol.md`` has
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
+from struct import Struct
 from typing import Any, ClassVar, Final, TypeVar
-
-from msgspec import Struct
-
-from p2pxfer.discreet import Discreet
 
 VERSION: Final = 1
 TOKEN_SIZE: Final = 16  # bytes; 128 random bits name one side of one room
@@ -61,7 +58,8 @@ class Reason(IntEnum):
     GONE = 14  # the other side of a circuit never came, or has left
 
 
-class Allocate(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Allocate:
     """First message: a new room with a nameplate that the rendezvous draws.
 
     Attributes:
@@ -70,15 +68,14 @@ class Allocate(Discreet, Struct, frozen=True):
             rendezvous, which also bounds it.
     """
 
-    hidden = ("token",)
-
-    token: bytes
+    token: bytes = field(repr=False)
     lifetime: int = 0
     version: int = VERSION
     TYPE: ClassVar[int] = 0x01
 
 
-class Join(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Join:
     """First message: into the room with this nameplate.
 
     Attributes:
@@ -87,16 +84,15 @@ class Join(Discreet, Struct, frozen=True):
         resume: only back into a room that already has a side with this token.
     """
 
-    hidden = ("token",)
-
-    token: bytes
+    token: bytes = field(repr=False)
     nameplate: int
     resume: bool = False
     version: int = VERSION
     TYPE: ClassVar[int] = 0x02
 
 
-class Open(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Open:
     """First message: into the room of this name, which is made if there is none.
 
     Attributes:
@@ -106,76 +102,76 @@ class Open(Discreet, Struct, frozen=True):
         resume: as in `Join`; nothing is made then.
     """
 
-    hidden = ("token", "name")
-
-    token: bytes
-    name: bytes
+    token: bytes = field(repr=False)
+    name: bytes = field(repr=False)
     lifetime: int = 0
     resume: bool = False
     version: int = VERSION
     TYPE: ClassVar[int] = 0x03
 
 
-class Connect(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Connect:
     """First message: carry frames to and from the one other side that says the same name.
 
     Attributes:
         name: `NAME_SIZE` bytes that only the two sides can know.
     """
 
-    hidden = ("name",)
-
-    name: bytes
+    name: bytes = field(repr=False)
     version: int = VERSION
     TYPE: ClassVar[int] = 0x08
 
 
-class Send(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Send:
     """Mail for the other side. A side numbers its mail from 1; a number seen before is dropped."""
 
-    hidden = ("body",)
-
     number: int
-    body: bytes
+    body: bytes = field(repr=False)
     TYPE: ClassVar[int] = 0x04
 
 
-class Acknowledge(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
     """Every `Mail` up to and including number ``through`` has been taken."""
 
     through: int
     TYPE: ClassVar[int] = 0x05
 
 
-class Burn(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Burn:
     """Key confirmation failed: nobody uses this room again. Answered by `Ended`."""
 
     TYPE: ClassVar[int] = 0x06
 
 
-class Close(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Close:
     """This side is done. Answered by `Ended`; the other side still gets the mail before it."""
 
     TYPE: ClassVar[int] = 0x07
 
 
-class Forward(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Forward:
     """A frame for the other side of a circuit."""
 
-    hidden = ("body",)
-
-    body: bytes
+    body: bytes = field(repr=False)
     TYPE: ClassVar[int] = 0x09
 
 
-class Took(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Took:
     """So much more of the other side's frames was taken, each with its `FRAME_OVERHEAD`."""
 
     size: int
     TYPE: ClassVar[int] = 0x0A
 
 
-class Welcome(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Welcome:
     """Answer to a first message: the side is in the room.
 
     Attributes:
@@ -190,31 +186,33 @@ class Welcome(Struct, frozen=True):
     TYPE: ClassVar[int] = 0x81
 
 
-class Mail(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Mail:
     """Mail of the other side, in its order. May repeat what came over an earlier connection."""
 
-    hidden = ("body",)
-
     number: int
-    body: bytes
+    body: bytes = field(repr=False)
     TYPE: ClassVar[int] = 0x82
 
 
-class Taken(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Taken:
     """The other side acknowledged this side's mail up to and including ``through``."""
 
     through: int
     TYPE: ClassVar[int] = 0x83
 
 
-class Crowded(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Crowded:
     """``count`` further sides have tried to come into the room so far, and were refused."""
 
     count: int
     TYPE: ClassVar[int] = 0x84
 
 
-class Ended(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ended:
     """Last message of a conversation. ``seconds`` to wait before another try, or 0."""
 
     reason: Reason
@@ -222,22 +220,23 @@ class Ended(Struct, frozen=True):
     TYPE: ClassVar[int] = 0x85
 
 
-class Connected(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Connected:
     """Answer to `Connect`: both sides are there."""
 
     TYPE: ClassVar[int] = 0x86
 
 
-class Frame(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Frame:
     """A frame of the other side of a circuit, in its order."""
 
-    hidden = ("body",)
-
-    body: bytes
+    body: bytes = field(repr=False)
     TYPE: ClassVar[int] = 0x87
 
 
-class Credit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Credit:
     """So much more of this side's frames was taken by the other one; see `Took`."""
 
     size: int
@@ -251,31 +250,32 @@ _WITH_BODY: Final = (Send, Mail, Forward, Frame)
 _MessageT = TypeVar("_MessageT", bound=ClientMessage | ServerMessage)
 
 
-class _Layout(Struct, frozen=True):
-    fixed: struct.Struct
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    fixed: Struct
     names: tuple[str, ...]
     body: bool = False
 
 
 _LAYOUTS: Final[dict[type[object], _Layout]] = {
-    Allocate: _Layout(struct.Struct(">B16sI"), ("version", "token", "lifetime")),
-    Join: _Layout(struct.Struct(">B16s?I"), ("version", "token", "resume", "nameplate")),
-    Open: _Layout(struct.Struct(">B16s?32sI"), ("version", "token", "resume", "name", "lifetime")),
-    Send: _Layout(struct.Struct(">I"), ("number",), body=True),
-    Acknowledge: _Layout(struct.Struct(">I"), ("through",)),
-    Burn: _Layout(struct.Struct(">"), ()),
-    Close: _Layout(struct.Struct(">"), ()),
-    Connect: _Layout(struct.Struct(">B32s"), ("version", "name")),
-    Forward: _Layout(struct.Struct(">"), (), body=True),
-    Took: _Layout(struct.Struct(">I"), ("size",)),
-    Welcome: _Layout(struct.Struct(">III"), ("nameplate", "expires", "stored")),
-    Mail: _Layout(struct.Struct(">I"), ("number",), body=True),
-    Taken: _Layout(struct.Struct(">I"), ("through",)),
-    Crowded: _Layout(struct.Struct(">I"), ("count",)),
-    Ended: _Layout(struct.Struct(">BI"), ("reason", "seconds")),
-    Connected: _Layout(struct.Struct(">"), ()),
-    Frame: _Layout(struct.Struct(">"), (), body=True),
-    Credit: _Layout(struct.Struct(">I"), ("size",)),
+    Allocate: _Layout(Struct(">B16sI"), ("version", "token", "lifetime")),
+    Join: _Layout(Struct(">B16s?I"), ("version", "token", "resume", "nameplate")),
+    Open: _Layout(Struct(">B16s?32sI"), ("version", "token", "resume", "name", "lifetime")),
+    Send: _Layout(Struct(">I"), ("number",), body=True),
+    Acknowledge: _Layout(Struct(">I"), ("through",)),
+    Burn: _Layout(Struct(">"), ()),
+    Close: _Layout(Struct(">"), ()),
+    Connect: _Layout(Struct(">B32s"), ("version", "name")),
+    Forward: _Layout(Struct(">"), (), body=True),
+    Took: _Layout(Struct(">I"), ("size",)),
+    Welcome: _Layout(Struct(">III"), ("nameplate", "expires", "stored")),
+    Mail: _Layout(Struct(">I"), ("number",), body=True),
+    Taken: _Layout(Struct(">I"), ("through",)),
+    Crowded: _Layout(Struct(">I"), ("count",)),
+    Ended: _Layout(Struct(">BI"), ("reason", "seconds")),
+    Connected: _Layout(Struct(">"), ()),
+    Frame: _Layout(Struct(">"), (), body=True),
+    Credit: _Layout(Struct(">I"), ("size",)),
 }
 _FROM_CLIENT: Final[dict[int, type[ClientMessage]]] = {
     kind.TYPE: kind

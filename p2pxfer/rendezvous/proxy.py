@@ -7,13 +7,11 @@ of its own, as macOS does, these count if no variable is set.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from msgspec import Struct
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.errors import UsageError
 
 VARIABLES: Final = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
@@ -30,7 +28,8 @@ _SOCKS: Final = {
 }
 
 
-class Proxy(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Proxy:
     """A proxy.
 
     Attributes:
@@ -40,12 +39,10 @@ class Proxy(Discreet, Struct, frozen=True):
         url: all of it, with username and password if it wants them; never shown.
     """
 
-    hidden = ("url",)
-
     scheme: str
     host: str
     port: int
-    url: str
+    url: str = field(repr=False)
 
     @property
     def socks(self) -> int:

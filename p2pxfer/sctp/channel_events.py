@@ -6,14 +6,14 @@ Plain values, named for what happened; what concerns the association in whole is
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
-
-from msgspec import Struct
 
 from p2pxfer.sctp.events import AllAcknowledged, Closed, Established
 
 
-class ChannelOpened(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChannelOpened:
     """The far end opened a channel; it may be used at once. See `dcep.Open`."""
 
     id: int
@@ -24,33 +24,38 @@ class ChannelOpened(Struct, frozen=True):
     max_lifetime: int | None = None
 
 
-class ChannelAccepted(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChannelAccepted:
     """The far end has a channel that this end opened."""
 
     id: int
 
 
-class ChannelMessage(Struct, frozen=True):
+@dataclass(slots=True)
+class ChannelMessage:
     """A message of the far end; text is ``str``."""
 
     id: int
     data: bytes | str
 
 
-class ChannelSent(Struct, frozen=True):
+@dataclass(slots=True)
+class ChannelSent:
     """Bytes of what `DataChannels.send` took that left for the network."""
 
     id: int
     size: int
 
 
-class ChannelClosing(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChannelClosing:
     """Nothing more can be sent on a channel that this end did not close."""
 
     id: int
 
 
-class ChannelClosed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChannelClosed:
     """The channel is no more, and its number free; told for every channel that was ever told."""
 
     id: int

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, TypeAlias
-
-from msgspec import Struct
 
 from p2pxfer.sctp.parameters import (
     Malformed,
@@ -67,7 +66,8 @@ class ChunkType(IntEnum):
     FORWARD_TSN = 192  # RFC 3758 section 3.2
 
 
-class Data(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Data:
     """Part of a message, or the whole of one (section 3.3.1)."""
 
     flags: int
@@ -78,7 +78,8 @@ class Data(Struct, frozen=True):
     payload: bytes
 
 
-class Init(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Init:
     """The first chunk of an association (section 3.3.2)."""
 
     tag: int
@@ -89,7 +90,8 @@ class Init(Struct, frozen=True):
     parameters: Tlvs = ()
 
 
-class InitAck(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class InitAck:
     """The answer to it, with the state cookie among the parameters (section 3.3.3)."""
 
     tag: int
@@ -100,7 +102,8 @@ class InitAck(Struct, frozen=True):
     parameters: Tlvs = ()
 
 
-class Sack(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Sack:
     """What arrived: gaps as (first, last) offsets from the cumulative TSN (section 3.3.4)."""
 
     cumulative_tsn: int
@@ -109,77 +112,90 @@ class Sack(Struct, frozen=True):
     duplicates: tuple[int, ...] = ()
 
 
-class Heartbeat(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
     """Bytes to be sent back (section 3.3.5)."""
 
     info: bytes
 
 
-class HeartbeatAck(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class HeartbeatAck:
     """The bytes of a HEARTBEAT (section 3.3.6)."""
 
     info: bytes
 
 
-class Abort(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Abort:
     """The end at once (section 3.3.7); ``reflected_tag`` is the T bit of section 8.5.1."""
 
     causes: Tlvs = ()
     reflected_tag: bool = False
 
 
-class Shutdown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Shutdown:
     """Nothing more will be sent (section 3.3.8)."""
 
     cumulative_tsn: int
 
 
-class ShutdownAck(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ShutdownAck:
     """Nor from here (section 3.3.9)."""
 
 
-class Error(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Error:
     """Something was not understood, and the association goes on (section 3.3.10)."""
 
     causes: Tlvs
 
 
-class CookieEcho(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CookieEcho:
     """The state cookie on its way back (section 3.3.11)."""
 
     cookie: bytes
 
 
-class CookieAck(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CookieAck:
     """The association is up (section 3.3.12)."""
 
 
-class ShutdownComplete(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ShutdownComplete:
     """The last chunk (section 3.3.13)."""
 
     reflected_tag: bool = False
 
 
-class Reconfig(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Reconfig:
     """Requests and responses that change streams (RFC 6525 section 3.1)."""
 
     parameters: Tlvs
 
 
-class Pad(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Pad:
     """Filling (RFC 4820 section 3); ``length`` is all of the chunk, four bytes at least."""
 
     length: int
 
 
-class ForwardTsn(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ForwardTsn:
     """TSNs that won't come, with the last SSN skipped a stream (RFC 3758 section 3.2)."""
 
     cumulative_tsn: int
     streams: tuple[tuple[int, int], ...] = ()
 
 
-class Unknown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Unknown:
     """A chunk of a type that is not spoken here; the bits of its type say what to do."""
 
     type: int

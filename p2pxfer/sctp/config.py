@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
-
-from msgspec import Struct
 
 
 class State(Enum):
@@ -26,7 +25,8 @@ SENDS: Final = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTD
 RECEIVES: Final = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_SENT})
 
 
-class Config(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
     """What one end of an association is like.
 
     Attributes:

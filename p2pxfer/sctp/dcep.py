@@ -8,10 +8,9 @@ loses nothing by it.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
-
-from msgspec import Struct
 
 MAX_NAME: Final = 1024
 """Bytes of a label or of a protocol; the format would allow 65,535."""
@@ -40,7 +39,8 @@ class Ppid(IntEnum):
     BINARY_EMPTY = 57
 
 
-class Open(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Open:
     """DATA_CHANNEL_OPEN, section 5.1.
 
     Attributes:

@@ -5,9 +5,8 @@ Plain values, named for what happened. Nothing here knows how they come about.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntFlag
-
-from msgspec import Struct
 
 
 class Capability(IntFlag):
@@ -20,7 +19,8 @@ class Capability(IntFlag):
     NO_PADDING = 8  # takes offence at a PAD chunk (RFC 4820), which is never announced
 
 
-class Established(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Established:
     """Both ends may send.
 
     Attributes:
@@ -36,7 +36,8 @@ class Established(Struct, frozen=True):
     capabilities: Capability
 
 
-class Message(Struct, frozen=True):
+@dataclass(slots=True)
+class Message:
     """One whole message of the peer's."""
 
     stream_id: int
@@ -44,18 +45,21 @@ class Message(Struct, frozen=True):
     data: bytes
 
 
-class Sent(Struct, frozen=True):
+@dataclass(slots=True)
+class Sent:
     """Bytes of user data that left a stream's queue for the network."""
 
     stream_id: int
     size: int
 
 
-class AllAcknowledged(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AllAcknowledged:
     """Everything that was queued has reached the peer; told each time that comes true."""
 
 
-class StreamsReset(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StreamsReset:
     """Streams begin again with the first sequence number; empty ids mean all.
 
     Attributes:
@@ -67,13 +71,15 @@ class StreamsReset(Struct, frozen=True):
     incoming: bool
 
 
-class ResetRefused(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ResetRefused:
     """The peer would not begin these streams of this end's again; they go on as they were."""
 
     stream_ids: tuple[int, ...]
 
 
-class Closed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Closed:
     """The association is over; nothing comes after this.
 
     Attributes:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from p2pxfer.sctp.config import Config
 from p2pxfer.sctp.congestion.controller import Controller
@@ -28,7 +27,8 @@ OWN_ACK_DELAY: Final = 0.025  # seconds that this project's receivers may wait w
 PEER_ACK_DELAY: Final = 0.2  # what others may wait (RFC 9260 section 6.2)
 
 
-class Halves(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Halves:
     """The parts.
 
     Attributes:

@@ -9,10 +9,9 @@ happens after belongs to association.py.
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
-
-from msgspec import Struct
 
 from p2pxfer.sctp import parameters
 from p2pxfer.sctp.causes import (
@@ -53,7 +52,8 @@ class State(Enum):
     DONE = 3
 
 
-class Peer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Peer:
     """What the other end said of itself.
 
     Attributes:
@@ -73,7 +73,8 @@ class Peer(Struct, frozen=True):
     capabilities: Capability
 
 
-class Reply(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Reply:
     """A chunk to send, and the tag of its packet."""
 
     tag: int

@@ -12,10 +12,9 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
-
-from msgspec import Struct
 
 from p2pxfer.sctp.events import Event, ResetRefused, StreamsReset
 from p2pxfer.sctp.parameters import Malformed, ParameterType, Tlv, Tlvs, stops
@@ -83,7 +82,8 @@ class Streams(Protocol):
         """Pass this on to whoever runs the association."""
 
 
-class _Asked(Struct):
+@dataclass(slots=True)
+class _Asked:
     """A request of this end under way."""
 
     sequence: int
@@ -93,7 +93,8 @@ class _Asked(Struct):
     wait: float
 
 
-class _Request(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Request:
     """A request of the far end; ``ids`` is None if it is of a kind that is denied."""
 
     sequence: int
@@ -101,7 +102,8 @@ class _Request(Struct, frozen=True):
     ids: tuple[int, ...] | None
 
 
-class _Response(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Response:
     sequence: int
     result: int
 

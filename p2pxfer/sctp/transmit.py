@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from dataclasses import dataclass
 
 
-class Transmit(Struct, frozen=True):
+@dataclass(slots=True)
+class Transmit:
     """Packets that leave together.
 
     Attributes:
@@ -19,7 +20,8 @@ class Transmit(Struct, frozen=True):
     fragmentable: bool = False
 
 
-class Statistics(Struct):
+@dataclass(slots=True)
+class Statistics:
     """Counts since the association was established.
 
     Attributes:

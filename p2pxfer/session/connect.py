@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-from msgspec import Struct
 
 from p2pxfer import __version__
 from p2pxfer.errors import (
@@ -33,8 +31,10 @@ from p2pxfer.errors import (
     WrongCode,
 )
 from p2pxfer.pairing import code as codes
+from p2pxfer.pairing import pake
 from p2pxfer.pairing.hello import Hello
 from p2pxfer.pairing.keys import Role, SessionKeys
+from p2pxfer.peer import loading
 from p2pxfer.progress import (
     CodeBurnt,
     CodeReady,
@@ -44,6 +44,7 @@ from p2pxfer.progress import (
     Reconnecting,
     Waiting,
 )
+from p2pxfer.rendezvous.certificates import read_late
 from p2pxfer.session import lan
 from p2pxfer.session.detour import CHECKING, DIRECT, MEETING
 from p2pxfer.session.exchange import Ways
@@ -266,15 +267,13 @@ class Connector:
             await host.close()
 
     def warm(self) -> None:
-        """Begin to load what the peer connection needs, beside whatever else is going on."""
+        """Begin to load what pairing and connecting take, beside whatever else is going on."""
         if self._warmth is None:
-            self._warmth = asyncio.create_task(asyncio.to_thread(_load_peer))
+            self._warmth = asyncio.create_task(asyncio.to_thread(_load_all))
 
     async def _enter(self, held: contextlib.AsyncExitStack) -> RendezvousClient:
-        from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # heavy
-
         assert self._rendezvous is not None
-        client = RendezvousClient(
+        client = _load_client()(
             self._rendezvous, direct=self._direct, on_state=self._tell_rendezvous
         )
         await held.enter_async_context(client)
@@ -373,11 +372,11 @@ class Connector:
 
     async def _meet(self, role: Role, chosen: codes.ChosenCode, wait: float) -> Link:
         """Meet in the room that the chosen code names, whoever comes first."""
+        self.warm()  # beside what is slow on purpose; whoever comes second finds it done
         name = await asyncio.to_thread(chosen.room_name)
         async with contextlib.AsyncExitStack() as held:
             client = await self._enter(held)
             self._progress.emit(Waiting("peer"))
-            self.warm()  # whoever comes second finds it done
             deadline = time.monotonic() + wait
             stale = False
             while True:
@@ -442,12 +441,22 @@ class Connector:
         return Fallback(self._client, keys, self._network.restraint, offered=offered)
 
 
-class _Offer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Offer:
     """What is there to connect by: STUN and TURN servers, and whether the rendezvous relays."""
 
     servers: tuple[IceServer, ...]
     relays: bool
 
 
-def _load_peer() -> None:
-    importlib.import_module("p2pxfer.peer.connection")
+def _load_all() -> None:
+    """What is needed first comes first."""
+    _load_client()
+    pake.load()
+    loading.load()
+
+
+def _load_client() -> type[RendezvousClient]:
+    with read_late():
+        from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # aiohttp
+    return RendezvousClient

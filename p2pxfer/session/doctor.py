@@ -12,12 +12,11 @@ import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
-
-from msgspec import Struct
 
 from p2pxfer.errors import ExitCode, LocalFileError, TransferError
 from p2pxfer.files.space import free_space
@@ -42,7 +41,8 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Finding(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """One thing that was looked at.
 
     Attributes:
@@ -62,7 +62,8 @@ class Finding(Struct, frozen=True):
     exit_code: ExitCode = ExitCode.NO_CONNECTION
 
 
-class Patient(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
     """What to look at.
 
     Attributes:

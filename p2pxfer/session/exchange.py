@@ -12,9 +12,8 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-from msgspec import Struct
 
 from p2pxfer.errors import (
     IntegrityError,
@@ -61,7 +60,8 @@ TELL_PAUSE: Final = 0.5  # seconds between two signs of what has been had, when 
 CLOSED: Final = "the connection to the other side broke"
 
 
-class Ways(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ways:
     """How a link to the same peer is had once more.
 
     Attributes:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from p2pxfer.errors import PeerGone, RendezvousError, RendezvousUnreachable, UsageError
 from p2pxfer.progress import Note, Progress, Waiting
 from p2pxfer.rendezvous import address as addresses
+from p2pxfer.rendezvous.certificates import read_late
 from p2pxfer.rendezvous.messages import LAN_NAMEPLATES
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Host:
         Raises:
             RendezvousUnreachable: the system does not allow it.
         """
-        from p2pxfer.rendezvous.server import app
+        with read_late():
+            from p2pxfer.rendezvous.server import app
         from p2pxfer.rendezvous.server.limits import Limits, Rate
 
         limits = Limits(

@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
 
 from p2pxfer.errors import LocalFileError
 
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from p2pxfer.peer.servers import IceServer
 
 
-class Network(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Network:
     """How the two sides find one another.
 
     Attributes:
@@ -42,7 +42,8 @@ class Network(Struct, frozen=True, kw_only=True):
     timeout: float = 60.0
 
 
-class Sending(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Sending:
     """How a sender lets itself be found.
 
     Attributes:

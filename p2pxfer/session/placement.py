@@ -6,9 +6,8 @@ Knows what the caller accepts and what `--output` can mean. Synchronous, for the
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-
-from msgspec import Struct
 
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.files.admission import ExistingPolicy
@@ -19,7 +18,8 @@ from p2pxfer.session.sinks import ByteWriter, Sink, StreamSink
 from p2pxfer.session.tree_sink import TreeSink
 
 
-class Acceptance(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
     """What is taken, and where it goes.
 
     Attributes:
@@ -39,7 +39,8 @@ class Acceptance(Struct, frozen=True, kw_only=True):
     portable_names: bool = False
 
 
-class Placement(Struct, frozen=True):
+@dataclass(frozen=True)
+class Placement:
     """One offer's place: a directory, in which a single file may get a ``name``, or a writer."""
 
     acceptance: Acceptance

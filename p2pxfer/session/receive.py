@@ -82,7 +82,10 @@ async def receive(
         portable_names=portable_names,
     )
     connector = Connector(network, verify=verify, progress=progress, interaction=interaction)
-    memory = ReceiverMemory(codes.read(codes.split(code)[0]), resume)
+    shared = codes.read(codes.split(code)[0])
+    if isinstance(shared, codes.ChosenCode):
+        connector.warm()  # beside what is slow on purpose
+    memory = await asyncio.to_thread(ReceiverMemory, shared, resume)
     link = await _found(connector, code, wait, memory)
 
     try:

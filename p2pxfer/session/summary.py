@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from p2pxfer.errors import PartlyDone
 from p2pxfer.files.hashing import TransferRoot
@@ -47,7 +46,8 @@ MENDABLE: Final = frozenset(
 )
 
 
-class Summary(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Summary:
     """A transfer that is over, with the receipt exchanged.
 
     Attributes:

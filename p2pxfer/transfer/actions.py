@@ -6,9 +6,8 @@ and no state here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
-
-from msgspec import Struct
 
 from p2pxfer.manifest import Entry, Failure
 from p2pxfer.progress import Resumed, Stalled
@@ -34,29 +33,34 @@ class Outcome(NamedTuple):
     root: bytes
 
 
-class Settled(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Settled:
     """Entries that are over, in the order of their numbers, each exactly once: feed the root."""
 
     outcomes: tuple[Outcome, ...]
 
 
-class NeedRoot(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NeedRoot:
     """Everything is settled. Answer: ``transfer_root``."""
 
 
-class Done(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Done:
     """The transfer is over; the receipt is on both sides, and right."""
 
     receipt: Receipt
 
 
-class Lost(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Lost:
     """Nothing was heard for ``seconds``: the connection is gone."""
 
     seconds: float
 
 
-class Walk(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Walk:
     """Find up to ``room`` more entries. Answer: ``add_entries`` (any number), ``end_manifest``."""
 
     room: int
@@ -91,7 +95,8 @@ class CloseFile(NamedTuple):
     number: int
 
 
-class Proven(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Proven:
     """The other side says that it was in these transfers: ids of 16 bytes, MACs of 32 to check.
 
     Comes before `AskAccept`, or not at all.
@@ -100,13 +105,15 @@ class Proven(Struct, frozen=True):
     proofs: tuple[tuple[bytes, bytes], ...]
 
 
-class AskAccept(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AskAccept:
     """Ask whoever decides. Answer: ``accept`` or ``decline``; what is known comes as NewEntries."""
 
     offer: Offer
 
 
-class NewEntries(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NewEntries:
     """More of the manifest. Answer, after ``accept``: ``decide``, for these or several at once.
 
     Before it ``offer_blocks`` may tell which blocks of a file are here already.
@@ -116,7 +123,8 @@ class NewEntries(Struct, frozen=True):
     entries: tuple[Entry, ...]
 
 
-class Totals(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Totals:
     """What is listed so far. ``size`` is None for a stream; ``skipped`` counts at the end."""
 
     entries: int

@@ -6,10 +6,9 @@ when. Numbers of entries count from 0 in the order of the pages; lengths and siz
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
-
-from msgspec import Struct
 
 from p2pxfer.manifest import DIGEST_SIZE, Entry, Failure, TransferKind
 
@@ -62,7 +61,8 @@ class AbortCode(IntEnum):
     STREAM_LOST = 6  # the side that gets this was started again, and a stream can't be
 
 
-class Hello(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Hello:
     """First from each side: the versions it speaks, and what it can do besides."""
 
     oldest: int
@@ -70,7 +70,8 @@ class Hello(Struct, frozen=True):
     capabilities: int
 
 
-class Offer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Offer:
     """S->R: a transfer begins. The label is for people: a name, or empty."""
 
     transfer_id: bytes
@@ -78,7 +79,8 @@ class Offer(Struct, frozen=True):
     label: bytes
 
 
-class Proof(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Proof:
     """S->R, directly after the offer: pairs of 16 and 32 bytes, the id of a transfer and a MAC.
 
     That S was in those transfers; what the MAC covers is not known here.
@@ -87,14 +89,16 @@ class Proof(Struct, frozen=True):
     proofs: tuple[tuple[bytes, bytes], ...]
 
 
-class Page(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Page:
     """S->R: entries ``first``, ``first + 1``, … of the manifest, at least one."""
 
     first: int
     entries: tuple[Entry, ...]
 
 
-class ManifestEnd(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ManifestEnd:
     """S->R: the tree is walked. ``size`` sums what is known; ``skipped`` was never listed."""
 
     entries: int
@@ -102,17 +106,20 @@ class ManifestEnd(Struct, frozen=True):
     skipped: int
 
 
-class Accept(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Accept:
     """R->S: a human or a policy said yes."""
 
 
-class Decline(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Decline:
     """R->S: no; the reason is for people."""
 
     reason: str
 
 
-class Have(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Have:
     """R->S: digests of the blocks ``first``, ``first + 1``, … of a file that R holds already."""
 
     number: int
@@ -120,7 +127,8 @@ class Have(Struct, frozen=True):
     digests: tuple[bytes, ...]
 
 
-class Skip(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Skip:
     """``count`` entries from ``first`` on that the receiver does not want, and why."""
 
     first: int
@@ -128,7 +136,8 @@ class Skip(Struct, frozen=True):
     failure: Failure
 
 
-class Want(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Want:
     """R->S: every entry below ``through`` is decided; those in ``skips`` are not wanted."""
 
     through: int
@@ -203,7 +212,8 @@ class Failed(NamedTuple):
     failure: Failure
 
 
-class TransferEnd(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TransferEnd:
     """S->R: all is settled; the sender's view of it."""
 
     root: bytes
@@ -212,7 +222,8 @@ class TransferEnd(Struct, frozen=True):
     failed: int
 
 
-class Receipt(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Receipt:
     """R->S: the receiver's view, under a MAC; only now may the sender say done."""
 
     transfer_id: bytes
@@ -224,18 +235,21 @@ class Receipt(Struct, frozen=True):
     mac: bytes
 
 
-class Bye(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Bye:
     """S->R: the receipt is right; the channel may close."""
 
 
-class Abort(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Abort:
     """Either way: no more will come; the text is for people."""
 
     code: AbortCode
     text: str
 
 
-class Ping(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ping:
     """Either way: I am here, and at this.
 
     ``time`` is the pinging side's own, in microseconds; ``size`` counts the content bytes that it
@@ -247,13 +261,15 @@ class Ping(Struct, frozen=True):
     size: int
 
 
-class Pong(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Pong:
     """Either way: a ping's time, returned."""
 
     time: int
 
 
-class Attach(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Attach:
     """Either way, alone in the first message of each channel: where a side stands.
 
     ``received`` counts the messages of the other side that it has had, over all channels; ``fresh``
@@ -264,7 +280,8 @@ class Attach(Struct, frozen=True):
     fresh: bool
 
 
-class Received(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Received:
     """Either way, alone in a message: ``count`` messages have been had, over all channels."""
 
     count: int

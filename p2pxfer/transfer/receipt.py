@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-
-from msgspec.structs import replace
+from dataclasses import replace
 
 from p2pxfer.manifest import DIGEST_SIZE, Failure
 from p2pxfer.transfer.messages import ID_SIZE, MAC_SIZE, Receipt

@@ -12,8 +12,7 @@ import json
 import os
 import sys
 import time
-
-from msgspec.structs import replace
+from dataclasses import replace
 
 from p2pxfer.media.feeding import FedTrack
 from p2pxfer.media.pattern import Pattern

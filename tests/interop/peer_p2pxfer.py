@@ -6,6 +6,12 @@ import asyncio
 import json
 import time
 
+from p2pxfer.peer import loading
+
+loading.load()  # first, as a session does: what looks names up waits for one
+
+# ruff: noqa: E402
+
 from p2pxfer.errors import TransferError
 from p2pxfer.peer.channel import Channel
 from p2pxfer.peer.connection import PeerConnection

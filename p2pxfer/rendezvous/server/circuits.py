@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
-from msgspec import Struct, field
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.rendezvous.messages import (
     CIRCUIT_WINDOW,
     FRAME_OVERHEAD,
@@ -32,7 +30,8 @@ IDLE: Final = 60.0  # seconds in which nothing is carried; whoever is there says
 CircuitMessage = Connected | Frame | Credit | Ended
 
 
-class End(Discreet, Struct, eq=False):
+@dataclass(slots=True, eq=False)
+class End:
     """One side of a circuit. Sizes are in bytes as they are charged, `FRAME_OVERHEAD` included.
 
     Attributes:
@@ -51,16 +50,14 @@ class End(Discreet, Struct, eq=False):
         ended: its last word.
     """
 
-    hidden = ("name", "other", "waiting")
-
-    name: bytes
+    name: bytes = field(repr=False)
     address: str
     since: float
     changed: Callable[[], None]
-    other: End | None = None
+    other: End | None = field(default=None, repr=False)
     moved: float = 0.0
     greeted: bool = False
-    waiting: deque[bytes] = field(default_factory=deque)
+    waiting: deque[bytes] = field(default_factory=deque, repr=False)
     turn: float | None = None
     owed: int = 0
     handed: int = 0

@@ -7,11 +7,10 @@ IPv6 counts as the IPv4 address that it is.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from math import ceil, inf
 from typing import Final
-
-from msgspec import Struct, field
 
 DAY: Final = 24 * 3600.0  # seconds
 LEAST_SHARE: Final = 1 / 8  # of a volume, that must be left for a circuit to begin
@@ -20,14 +19,16 @@ _ADDRESSES: Final = (
 )
 
 
-class Rate(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Rate:
     """``burst`` at once, then one each ``seconds``."""
 
     burst: int
     seconds: float
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
     """What one rendezvous allows.
 
     Attributes:
@@ -57,7 +58,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     total_ends: int = 128
 
 
-class Carriage(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carriage:
     """How much the circuits of one rendezvous carry: nothing, unless its operator says so.
 
     Attributes:
@@ -148,7 +150,8 @@ class Pace:
         return turn
 
 
-class Tally(Struct):
+@dataclass(slots=True)
+class Tally:
     """Things that exist at the moment, counted by address."""
 
     total: int = 0

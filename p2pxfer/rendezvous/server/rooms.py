@@ -8,14 +8,11 @@ diagram in ``docs/rendezvous-protocol.md`` is drawn from it. No clock, socket or
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from hmac import compare_digest
 from typing import Any, Final
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from p2pxfer.discreet import Discreet
 from p2pxfer.rendezvous.messages import (
     MAX_NUMBER,
     WINDOW_BYTES,
@@ -97,7 +94,8 @@ class Refused(Exception):
         self.seconds = seconds
 
 
-class Side(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Side:
     """One of the two. Secrets and mail stay out of its repr.
 
     Attributes:
@@ -109,27 +107,25 @@ class Side(Discreet, Struct, frozen=True):
         pending: bodies of mail ``taken + 1`` to ``stored``.
     """
 
-    hidden = ("token", "pending")
-
-    token: bytes
+    token: bytes = field(repr=False)
     connection: int = 1
     away_since: float | None = None
     stored: int = 0
     taken: int = 0
-    pending: tuple[bytes, ...] = ()
+    pending: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-class Seat(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Seat:
     """A connection's place in a room: which side it speaks for, and its own count there."""
 
-    hidden = ("token",)
-
     index: int
-    token: bytes
+    token: bytes = field(repr=False)
     connection: int
 
 
-class Room(Discreet, Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Room:
     """Two sides at most, as they stand.
 
     Attributes:
@@ -140,9 +136,7 @@ class Room(Discreet, Struct, frozen=True):
         crowded: how many further sides were refused.
     """
 
-    hidden = ("key",)
-
-    key: RoomKey
+    key: RoomKey = field(repr=False)
     sides: tuple[Side, ...]
     expires: float
     state: State = State.WAITING

@@ -8,9 +8,8 @@ passes the suite in ``tests/contracts``. It must not know what a change means.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
-
-from msgspec import Struct
 
 from p2pxfer.rendezvous.server.rooms import Room, RoomKey
 
@@ -18,7 +17,8 @@ _ResultT = TypeVar("_ResultT")
 Step = Callable[[Room | None], tuple[Room | None, _ResultT]]
 
 
-class Load(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Load:
     """How much a store holds: rooms, and bytes of mail in them."""
 
     rooms: int

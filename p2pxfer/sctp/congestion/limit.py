@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import time
 from typing import Final
-
-from msgspec import Struct
 
 from p2pxfer.sctp.congestion.controller import Ack, Controller
 
@@ -29,7 +28,8 @@ BURST: Final = 0.001  # seconds of the rate
 LOOK: Final = 1.0  # seconds between two looks at the clock
 
 
-class Limit(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Limit:
     """What may be sent when.
 
     Attributes:

@@ -1,0 +1,59 @@
+"""Certificates: those that the system trusts, read when TLS needs them and not before.
+
+aiohttp makes two TLS contexts while it is imported, and has each read every certificate that the
+system trusts: a tenth of what a start costs, spent also where the rendezvous is this machine or the
+one beside it and there is no TLS at all. Knows nothing of aiohttp: whoever imports it does that
+within `read_late`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+_NAME = "set_default_verify_paths"
+
+
+class LateContext(ssl.SSLContext):
+    """A context that trusts nobody until it makes its first connection, and then whom it should."""
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        """As any context does."""
+        return _read(self).wrap_bio(*arguments, **options)
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        """As any context does."""
+        return _read(self).wrap_socket(*arguments, **options)
+
+
+@contextlib.contextmanager
+def read_late() -> Iterator[None]:
+    """Contexts that are made within read the system's certificates when they are first used.
+
+    Those of other threads, too, which makes no difference to them. A context of another class than
+    the standard library's reads them at once.
+    """
+    read = ssl.SSLContext.set_default_verify_paths
+    if _NAME in vars(ssl.SSLContext):  # somebody else is at it, such as another thread here
+        yield
+        return
+
+    def read_later(context: ssl.SSLContext) -> None:
+        if type(context) is ssl.SSLContext:
+            context.__class__ = LateContext
+        else:
+            read(context)
+
+    setattr(ssl.SSLContext, _NAME, read_later)
+    try:
+        yield
+    finally:
+        delattr(ssl.SSLContext, _NAME)
+
+
+def _read(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.__class__ = ssl.SSLContext
+    context.set_default_verify_paths()
+    return context
