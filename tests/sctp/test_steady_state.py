@@ -30,6 +30,13 @@ def test_bbr_keeps_a_deep_queue_short():
     assert measured.wait < 40
 
 
+def test_bbr_leaves_no_queue_standing_where_one_acknowledgement_covers_many_packets():
+    """200 Mbit/s: they come a millisecond apart, and each says a little more than is true."""
+    measured = measure(Bottleneck(megabits=200, trip=50), "bbr", warm_up=2.0, seconds=3.0)
+    assert measured.share > 0.9
+    assert measured.wait < 12
+
+
 def test_reordering_is_not_taken_for_loss():
     """With 5 % of the packets late, four fifths of the rate remain."""
     plain = measure(Bottleneck(megabits=20, trip=40), "bbr", seconds=8.0)
