@@ -6,8 +6,9 @@ No tqdm, no terminal, no clock here. Text that came from a peer is raw: whoever 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from msgspec import Struct, field
 
 from p2pxfer.errors import TransferError
 
@@ -16,8 +17,7 @@ Via = Literal["turn", "rendezvous"]
 TrackKind = Literal["audio", "video"]
 
 
-@dataclass(frozen=True, slots=True)
-class CodeReady:
+class CodeReady(Struct, frozen=True):
     """The code to type on the other side. ``lives`` is in seconds.
 
     ``located`` are longer forms of the code, with an address of this machine, where the two sides
@@ -30,8 +30,7 @@ class CodeReady:
     located: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """Nothing to do until somebody acts.
 
     ``on``: ``peer``, ``network``, ``verify``, ``accept``, ``receipt``.
@@ -40,16 +39,14 @@ class Waiting:
     on: str
 
 
-@dataclass(frozen=True, slots=True)
-class CodeBurnt:
+class CodeBurnt(Struct, frozen=True):
     """A wrong guess was made at ``code``; a fresh one follows unless ``left`` is 0."""
 
     code: str
     left: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectTimes:
+class ConnectTimes(Struct, frozen=True, kw_only=True):
     """What connecting took: seconds of each part, one after the other; waits for people are none.
 
     Attributes:
@@ -71,8 +68,7 @@ class ConnectTimes:
     sctp: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(Struct, frozen=True):
     """A channel is open. Addresses are ``host:port``; ``rtt_ms`` is None until measured.
 
     ``via`` is what relays, None where nothing does.
@@ -86,8 +82,7 @@ class Connected:
     via: Via | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(Struct, frozen=True):
     """What is known of the transfer so far; emitted again as pages arrive.
 
     ``complete`` tells that the whole tree has been walked. ``size`` is in bytes, None for a stream.
@@ -98,8 +93,7 @@ class Offered:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FileStarted:
+class FileStarted(Struct, frozen=True):
     """Content of one file begins to cross. ``size`` is None for a stream.
 
     Of small files that cross together, the last is told.
@@ -109,8 +103,7 @@ class FileStarted:
     size: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class FileFinished:
+class FileFinished(Struct, frozen=True):
     """One file has crossed and is verified. ``digest`` is its root."""
 
     path: bytes
@@ -118,16 +111,14 @@ class FileFinished:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EntryFailed:
+class EntryFailed(Struct, frozen=True):
     """One entry was skipped or failed; ``reason`` is for people."""
 
     path: bytes
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Advanced:
+class Advanced(Struct, frozen=True):
     """``size`` more content bytes are done since the last of these events.
 
     ``saved`` of them did not have to travel: zeros, or there already.
@@ -137,34 +128,29 @@ class Advanced:
     saved: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stalled:
+class Stalled(Struct, frozen=True):
     """Nothing has moved for ``seconds``; ``cause`` is for people."""
 
     seconds: float
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(Struct, frozen=True):
     """Something moves again after `Stalled`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reconnecting:
+class Reconnecting(Struct, frozen=True):
     """The connection named by ``what`` broke and is being re-made; ``attempt`` counts from 1."""
 
     what: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Restarted:
+class Restarted(Struct, frozen=True):
     """The other side was started again: all that is offered is counted from the start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """Something worth a line: a peer's version, a server's message of the day.
 
     ``detail`` marks a line for ``--verbose`` only.
@@ -174,15 +160,13 @@ class Note:
     detail: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TextReceived:
+class TextReceived(Struct, frozen=True):
     """The content of a ``--text`` transfer, raw."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+class Watching(Struct, frozen=True):
     """Pictures of these and no others are shown from now on, and sound if ``audio``.
 
     ``sources`` are what the cameras are called on their own side, raw.
@@ -192,8 +176,7 @@ class Watching:
     audio: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Muted:
+class Muted(Struct, frozen=True):
     """Pictures or sound are kept back on the camera's side from now on, or no longer.
 
     ``source`` is what the camera is called there, raw; empty on that side, where it is all of them.
@@ -204,15 +187,13 @@ class Muted:
     muted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WatchEnded:
+class WatchEnded(Struct, frozen=True):
     """Whoever watched has left after ``seconds``, and the camera is free."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class StillTaken:
+class StillTaken(Struct, frozen=True):
     """A still is in place. ``captured`` is in seconds since 1970, ``size`` in bytes.
 
     ``source`` is what the camera is called on its own side, raw.
@@ -226,15 +207,13 @@ class StillTaken:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(Struct, frozen=True):
     """A recording is under way, and ``seconds`` long by now."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """A recording is in place. ``lost`` are pictures that came too fast to be recorded."""
 
     path: bytes
@@ -243,8 +222,7 @@ class Recorded:
     lost: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The transfer ended and the receipt was exchanged. ``root`` stands for all that crossed."""
 
     size: int
@@ -254,8 +232,7 @@ class Finished:
     root: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The transfer ended with ``error``."""
 
     error: TransferError

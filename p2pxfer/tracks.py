@@ -5,14 +5,14 @@ What is inside a frame only `media` knows, and where it came from only `peer` do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+from msgspec import Struct
 
 Kind = Literal["audio", "video"]
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """One decoded frame of the other side.
 
     Attributes:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
+from msgspec.structs import replace
 
 from p2pxfer.cli.camera_flags import (
     SOURCE,
@@ -163,8 +164,7 @@ def serve(
     return run(renderer, lambda: order.carry_out(renderer))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What the command line asks for."""
 
     devices: tuple[str, ...]

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import Struct
 
 from p2pxfer.cli.camera_flags import CameraFlag, OverwriteFlag
 from p2pxfer.cli.given_code import completed, given, given_once
@@ -253,8 +253,7 @@ def record(
     return visit.run(work)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class Visit(Struct, frozen=True, kw_only=True):
     """What both commands share: the code, the network, what is shown."""
 
     command: str

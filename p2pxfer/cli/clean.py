@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from p2pxfer.cli import wording
 from p2pxfer.errors import ExitCode
@@ -70,8 +70,7 @@ def clean(
     return ExitCode.DONE
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
+class Unfinished(Struct, frozen=True):
     """One transfer that nobody works on.
 
     Attributes:
@@ -85,8 +84,7 @@ class Unfinished:
     age: float
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What there is to remove.
 
     Attributes:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import json
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
+
+from msgspec.structs import asdict
 
 from p2pxfer.cli.outlet import Outlet
 from p2pxfer.cli.render import Renderer, Scene

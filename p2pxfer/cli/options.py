@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.identity.config import Config, config_path, refuse_if_others_may_read
@@ -160,8 +160,7 @@ JsonFlag = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputFlags:
+class OutputFlags(Struct, frozen=True, kw_only=True):
     """How to show what goes on."""
 
     quiet: bool
@@ -202,8 +201,7 @@ class OutputFlags:
             raise UsageError("--quiet goes with neither --json nor --verbose", "leave one out")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkFlags:
+class NetworkFlags(Struct, frozen=True, kw_only=True):
     """How the two sides find one another, as far as the command line says."""
 
     rendezvous: str | None

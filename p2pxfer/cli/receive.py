@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
+from msgspec.structs import replace
 
 from p2pxfer.cli.given_code import completed, given, given_once
 from p2pxfer.cli.options import (
@@ -186,8 +187,7 @@ def receive(
     return run(renderer, lambda: order.carry_out(renderer))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What the command line asks for, checked before anything happens."""
 
     code: str | None

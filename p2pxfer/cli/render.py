@@ -17,8 +17,9 @@ from __future__ import annotations
 import re
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from p2pxfer.cli import camera_words, wording
 from p2pxfer.cli.outlet import Outlet
@@ -81,8 +82,7 @@ THROUGH_RENDEZVOUS = (
 PLACES = {"peer": "the other side", "rendezvous": "the rendezvous"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Scene(Struct, frozen=True, kw_only=True):
     """What a renderer must know beyond the events.
 
     Attributes:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
+from msgspec.structs import replace
 
 from p2pxfer.cli.options import (
     CODE,
@@ -207,8 +208,7 @@ class StandardInput:
         return await stdin_bytes.read1(size)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What the command line asks for, checked before anything happens."""
 
     paths: tuple[str, ...]

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from p2pxfer.cli.options import secret_file
 from p2pxfer.cli.quantities import byte_count, rate, seconds
@@ -190,8 +190,7 @@ def serve(
 LOOPBACK_ONLY = "that is this machine alone; --host 0.0.0.0 lets others in, too\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """The command line, checked. ``lifetime`` is in seconds."""
 
     host: str

@@ -7,8 +7,9 @@ colon. Names that came from a peer are escaped here before anything measures or 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from p2pxfer.files.escaping import escaped
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from p2pxfer.errors import UnsafeName
 from p2pxfer.files import collisions
@@ -42,8 +43,7 @@ class Naming(Enum):
     RENAME = "rename"  # the first free ``name (1).ext``
 
 
-@dataclass(slots=True, eq=False)
-class Admission:
+class Admission(Struct, eq=False):
     """One entry, judged. Hand it back to the tree to write, answer or abandon the entry.
 
     Attributes:

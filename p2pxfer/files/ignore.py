@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _ANYTHING = b"."  # how pathspec writes ``*`` and its like
 _NO_SLASH = b"[^/]"
@@ -30,8 +31,7 @@ class BadPattern(ValueError):
     """A pattern that git would not understand either; ``str()`` is the pattern's text."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+class _Pattern(Struct, frozen=True):
     matches: re.Pattern[bytes] | None  # None: everything
     excludes: bool
     folders_only: bool
@@ -76,8 +76,7 @@ class Patterns:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Patterns and where they hold.
 
     Attributes:

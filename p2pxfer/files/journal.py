@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.files.framing import encoded
 from p2pxfer.files.leftovers import Leftover, leftovers, remove_leftovers
 from p2pxfer.files.partial import write_stream
@@ -37,8 +39,7 @@ _MERGED = 1024  # records of earlier journals written at once
 _LONGEST_HEADER = 256 * 1024  # bytes; enough to tell whose a journal is
 
 
-@dataclass(frozen=True, slots=True)
-class JournalView:
+class JournalView(Discreet, Struct, frozen=True):
     """A journal as it was read.
 
     Attributes:
@@ -50,11 +51,13 @@ class JournalView:
         placed: how many files, symlinks and directories it has put in place.
     """
 
+    hidden = ("partials",)
+
     name: str
     header: Header
     modified: float
     live: bool
-    partials: tuple[Partial, ...] = field(repr=False)
+    partials: tuple[Partial, ...]
     placed: int
 
     def leftovers(self) -> list[Leftover]:

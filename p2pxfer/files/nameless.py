@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.files.admission import Admission
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.records import Identity
@@ -21,8 +23,7 @@ class SmallFile(NamedTuple):
     mtime_ns: int
 
 
-@dataclass(slots=True)
-class Nameless:
+class Nameless(Struct):
     """A file that is written, and does not have its own name yet.
 
     Attributes:
@@ -44,8 +45,7 @@ class Nameless:
     linked: bool = False
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Discreet, Struct):
     """Small files that are written, and on their way to the disk together.
 
     Attributes:
@@ -55,8 +55,10 @@ class Batch:
             the files are not to be touched.
     """
 
+    hidden = ("before",)
+
     files: list[Nameless]
-    before: Sequence[Batch] = field(repr=False)
+    before: Sequence[Batch]
     synced: Future[EntryError | None] | None = None
 
     def known(self) -> bool:

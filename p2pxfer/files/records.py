@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import IntEnum
-from struct import Struct
 from typing import NamedTuple
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.files.framing import MAX_BODY, decoded, encoded
 from p2pxfer.files.naming import is_component, is_temporary
 from p2pxfer.manifest import Entry
@@ -23,9 +24,9 @@ MAX_LABEL = 1024  # bytes
 SECRET_SIZE = 32
 RESUME_ID_SIZE = 16
 
-_HEADER = Struct(">B16s32sq")
-_LENGTH = Struct(">I")
-_TRACE = Struct(">QQqqI")
+_HEADER = struct.Struct(">B16s32sq")
+_LENGTH = struct.Struct(">I")
+_TRACE = struct.Struct(">QQqqI")
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 _LEAST_I64, _MOST_I64 = -(2**63), 2**63 - 1
 
@@ -94,8 +95,7 @@ class Placed(NamedTuple):
     identity: Identity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(Discreet, Struct, frozen=True, kw_only=True):
     """Which transfer it is.
 
     Attributes:
@@ -108,9 +108,11 @@ class Header:
         created: seconds since the epoch.
     """
 
+    hidden = ("secret", "code")
+
     resume_id: bytes
-    secret: bytes = field(repr=False)
-    code: bytes = field(repr=False)
+    secret: bytes
+    code: bytes
     rendezvous: str
     output: bytes
     label: bytes

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from p2pxfer.errors import LocalFileError, NoSpace
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(Struct, frozen=True):
     """Room for an ordinary user: ``size`` in bytes; ``inodes`` None where nothing limits them."""
 
     size: int

@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.files.failures import reading
@@ -44,8 +45,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class WalkOptions:
+class WalkOptions(Struct, frozen=True):
     """What of the tree is sent.
 
     Attributes:
@@ -65,31 +65,27 @@ class WalkOptions:
     gitignore: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """One entry to send; ``source`` is where it is, absolute, for `SourceTree.open`."""
 
     entry: Entry
     source: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """Something that is not sent; ``path`` as an entry's would be, ``reason`` for people."""
 
     path: bytes
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Argument:
+class _Argument(Struct, frozen=True):
     name: bytes
     source: bytes
     found: os.stat_result
 
 
-@dataclass(slots=True)
-class _Level:
+class _Level(Struct):
     """A folder on the way down: the names still to come, last first, and what holds in it."""
 
     folder: Folder
@@ -128,21 +124,22 @@ def _walk(
             yield Found(_entry(EntryKind.FILE, argument.name, argument.found), argument.source)
 
 
-@dataclass(slots=True)
 class _Walk:
     """The walk of one argument that is a folder."""
 
-    argument: _Argument
-    options: WalkOptions
-    command_line: list[Scope]
-    handles: FolderHandles = field(init=False)
-    prefix: bytes = field(init=False)
-    levels: list[_Level] = field(init=False, default_factory=list)
+    def __init__(
+        self, argument: _Argument, options: WalkOptions, command_line: list[Scope]
+    ) -> None:
+        self.argument = argument
+        self.options = options
+        self.command_line = command_line
+        self.handles: FolderHandles
+        self.prefix = os.path.join(argument.source, b"")
+        self.levels: list[_Level] = []
 
     def run(self) -> Iterator[Found | Skipped]:
         """All of it."""
         name, found = self.argument.name, self.argument.found
-        self.prefix = os.path.join(self.argument.source, b"")
         yield Found(_entry(EntryKind.DIRECTORY, name, found), self.argument.source)
         root = Folder(None, b"")
         follow = self.options.symlinks == "follow"

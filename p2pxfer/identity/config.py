@@ -11,10 +11,12 @@ import os
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.errors import LocalFileError, UsageError
 
 MAX_CONFIG = 1024 * 1024  # bytes; no honest file comes near
@@ -24,8 +26,7 @@ OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class IceServerConfig:
+class IceServerConfig(Discreet, Struct, frozen=True):
     """One ``[[ice_servers]]`` table: a STUN or TURN server, with credentials for TURN.
 
     Attributes:
@@ -34,13 +35,14 @@ class IceServerConfig:
         credential: for TURN, else None; never shown.
     """
 
+    hidden = ("credential",)
+
     urls: tuple[str, ...]
     username: str | None = None
-    credential: str | None = field(default=None, repr=False)
+    credential: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """Everything the file may say. What it leaves out is None or empty.
 
     Attributes:

@@ -12,13 +12,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import av
 import av.device
 import av.logging
+from msgspec import Struct
 
 from p2pxfer.errors import DeviceBusy, DeviceForbidden, DeviceMissing, LocalFileError
 from p2pxfer.media.wanted import Wanted
@@ -40,8 +40,7 @@ _NOBODY = "null"  # ALSA's microphone that hears nothing
 _MISSING = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO}
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """A camera or microphone.
 
     Attributes:
@@ -57,8 +56,7 @@ class Device:
     modes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """How a device is opened: FFmpeg's name of it, format and options."""
 
     name: str

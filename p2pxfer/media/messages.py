@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.tracks import Kind
@@ -28,8 +30,7 @@ SILENCE: Final = 8.0  # seconds without any after which the other side is gone
 _MID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """The watcher wants pictures, and sound if ``audio``.
 
     ``camera`` is which one, by name, part of it or number, where not all are wanted.
@@ -39,8 +40,7 @@ class Watch:
     camera: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """One track that is fed.
 
     Attributes:
@@ -56,41 +56,35 @@ class Shown:
     muted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Showing:
+class Showing(Struct, frozen=True):
     """What is watched is open; these tracks come from now on, and no others."""
 
     tracks: tuple[Shown, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A further description of the connection (RFC 8829), by whom the tracks of one side change."""
 
     sdp: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What comes of an `Offer`."""
 
     sdp: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The clip is over, or the one who shares has ended it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """Nothing can be shown. ``reason`` is for people."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
+class Here(Struct, frozen=True):
     """A sign of life."""
 
 

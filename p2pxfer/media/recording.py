@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO, Final, Literal, Protocol
 
 import av
 from av import AudioFrame, AudioResampler, VideoFrame
+from msgspec import Struct
 
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.media.feeding import SOUND_RATE, blank
@@ -54,8 +54,7 @@ class Writer(Protocol):
         """Take ``data``."""
 
 
-@dataclass(slots=True)
-class _Film:
+class _Film(Struct):
     """What one camera shows.
 
     Attributes:

@@ -7,8 +7,10 @@ and Streams, section 4): each is an ideal, and the device does what comes closes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from p2pxfer.errors import UsageError
 
@@ -24,8 +26,7 @@ MOST: Final = 7  # cameras and clips at once; with sound as many tracks as one c
 Facing = Literal["user", "environment"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What to show.
 
     Attributes:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import secrets
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from msgspec import Struct
 
+from p2pxfer.discreet import Discreet
 from p2pxfer.errors import InvalidCode
 from p2pxfer.pairing import strength, wordlist
 from p2pxfer.pairing.derivation import derive
@@ -32,14 +33,15 @@ SCRYPT_SALT: Final = b"p2pxfer/1 chosen code"
 _OWN_HINT: Final = f"take {CHOSEN_WORDS} random words of the BIP39 list, or 40 random characters"
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Discreet, Struct, frozen=True):
     """A drawn code. ``str`` gives its canonical form; ``repr`` hides the words.
 
     Attributes:
         nameplate: names the room, and is all of the code that leaves the machine.
         words: of the BIP39 English list, in lower case and in full.
     """
+
+    hidden = ("words",)
 
     nameplate: int
     words: tuple[str, ...]
@@ -55,8 +57,7 @@ class Code:
         return str(self).encode("ascii")
 
 
-@dataclass(frozen=True)
-class ChosenCode:
+class ChosenCode(Discreet, Struct, frozen=True):
     """A code that a user chose, of at least `MIN_BITS` bits. ``repr`` hides all of it.
 
     Attributes:
@@ -64,7 +65,9 @@ class ChosenCode:
         bits: the estimate that let it pass.
     """
 
-    canonical: str = field(repr=False)
+    hidden = ("canonical",)
+
+    canonical: str
     bits: float
 
     @property

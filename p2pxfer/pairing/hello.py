@@ -7,8 +7,9 @@ changed it on the way. Nothing here is secret, and nothing decides what a capabi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.pairing.role import Role
@@ -21,8 +22,7 @@ _CAPABILITY: Final = re.compile(rb"[a-z0-9][a-z0-9.-]{0,31}")
 _AGENT: Final = re.compile(rb"[ -~]{0,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True):
     """What a side is and can.
 
     Attributes:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any
 
 from aiortc import RTCDataChannel
+from msgspec.structs import replace
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
 from p2pxfer.peer import diagnosis, ice, inflow, patience, renegotiation, rtc, seam

@@ -7,7 +7,8 @@ only: no codec runs, and nothing but these two formats is known.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MAX_SIDE = 4096  # pixels
 MAX_PIXELS = 4096 * 2304  # what level 5.1 of H.264 allows: ITU-T H.264 table A-1
@@ -24,8 +25,7 @@ _MOST_CYCLE = 255  # num_ref_frames_in_pic_order_cnt_cycle: section 7.4.2.1.1
 _YUV420 = 1  # chroma_format_idc: section 6.2
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """An encoded picture.
 
     Attributes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from p2pxfer.progress import PathKind
 
 
-@dataclass(frozen=True, slots=True)
-class PathInfo:
+class PathInfo(Struct, frozen=True):
     """How the bytes travel.
 
     Attributes:

@@ -6,7 +6,7 @@ data channel stay. Descriptions only: no library is known here.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer.signals import Description

@@ -7,9 +7,10 @@ sockets, or of how the wish reaches the other side.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct, field
 
 from p2pxfer.sctp.congestion.bbr import Bbr
 from p2pxfer.sctp.congestion.controller import Controller
@@ -19,8 +20,7 @@ from p2pxfer.sctp.congestion.limit import Limit, Limited
 __all__ = ["FREE", "Limit", "Restraint", "ceiling", "control"]
 
 
-@dataclass(frozen=True, slots=True)
-class Restraint:
+class Restraint(Struct, frozen=True):
     """One side's wish.
 
     Attributes:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, cast
+
+from msgspec import Struct
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.tracks import Kind
@@ -51,8 +52,7 @@ _LAST_EXTENSION = 14  # of one-byte headers: RFC 8285 section 4.2
 _LAST_SSRC = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(Struct, frozen=True):
     """One way to encode, under the number it has in packets.
 
     Attributes:
@@ -83,8 +83,7 @@ class Codec:
         return lines
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(Struct, frozen=True):
     """What one section says, from the side of whoever wrote it.
 
     Attributes:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.errors import UsageError
 
 MAX_URLS = 16  # of one server
@@ -22,9 +24,10 @@ _URL = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Discreet, Struct, frozen=True):
     """One address to ask, from one URL (RFC 7064, RFC 7065)."""
+
+    hidden = ("credential",)
 
     kind: Literal["stun", "turn"]
     host: str
@@ -32,7 +35,7 @@ class Endpoint:
     transport: Literal["udp", "tcp"] = "udp"
     tls: bool = False
     username: str | None = None
-    credential: str | None = field(default=None, repr=False)
+    credential: str | None = None
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -41,8 +44,7 @@ class Endpoint:
         return f"{scheme}:{host}:{self.port}{query}"
 
 
-@dataclass(frozen=True, slots=True)
-class IceServer:
+class IceServer(Discreet, Struct, frozen=True):
     """A server in the shape of W3C's RTCIceServer.
 
     Attributes:
@@ -55,9 +57,11 @@ class IceServer:
         UsageError: a URL is not one, or something is far too long.
     """
 
+    hidden = ("credential",)
+
     urls: tuple[str, ...]
     username: str | None = None
-    credential: str | None = field(default=None, repr=False)
+    credential: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.urls) <= MAX_URLS:

@@ -12,8 +12,10 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Literal, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer import sections
@@ -51,8 +53,7 @@ _OWN = {"offer": "x-p2pxfer-offer-", "answer": "x-p2pxfer-answer-"}
 _DIGESTS = {"sha-256": 32, "sha-384": 48, "sha-512": 64}  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One UDP address at which a peer may be reached (RFC 8839 section 5.1).
 
     Attributes:
@@ -80,8 +81,7 @@ class Candidate:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True):
     """The fields of an offer or answer for one transport, and nothing else.
 
     A data channel is on it, and whatever media are bundled with that (RFC 8843).
@@ -157,8 +157,7 @@ class Description:
         return "\r\n".join([*lines, ""])
 
 
-@dataclass(frozen=True, slots=True)
-class EndOfCandidates:
+class EndOfCandidates(Struct, frozen=True):
     """No further candidate follows (RFC 8838 section 13)."""
 
 

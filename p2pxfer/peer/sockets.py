@@ -10,7 +10,8 @@ import contextlib
 import socket
 import struct
 import sys
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 BUFFER = 8 << 20  # bytes asked for, each way; the system grants less to most
 LONGEST = 65_507  # bytes of UDP payload over IPv4, and of one batch
@@ -32,8 +33,7 @@ ANCILLARY_SIZE = 2 * socket.CMSG_SPACE(_INT.size) if hasattr(socket, "CMSG_SPACE
 _LINUX = sys.platform == "linux"
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(Struct, frozen=True):
     """What one socket can do.
 
     Attributes:

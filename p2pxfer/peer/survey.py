@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from aioice import ice, stun
+from msgspec import Struct
 
 from p2pxfer.peer import gathering
 from p2pxfer.peer.servers import Endpoint
@@ -34,8 +34,7 @@ class Dependence(StrEnum):
     PORT = "address and port-dependent"
 
 
-@dataclass(frozen=True, slots=True)
-class Nat:
+class Nat(Struct, frozen=True):
     """What lies between this machine and the servers.
 
     Attributes:

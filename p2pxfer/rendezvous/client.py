@@ -11,7 +11,6 @@ import asyncio
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from msgspec.structs import replace
 
 from p2pxfer.errors import RendezvousMisbehaved, RendezvousUnreachable, RoomRefused, TransferError
 from p2pxfer.rendezvous import address, config, proxy, refusals

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from typing import Any, Final, NotRequired, TypedDict
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.rendezvous.messages import VERSION
 
 MAX_CONFIG: Final = 64 * 1024  # bytes of the whole answer
@@ -35,8 +37,7 @@ class IceServer(TypedDict):
     credential: NotRequired[str]
 
 
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
+class ServerConfig(Discreet, Struct, frozen=True):
     """What a rendezvous offers. Credentials stay out of its repr.
 
     Attributes:
@@ -46,8 +47,10 @@ class ServerConfig:
         relay_bytes: what circuits carry in a day for one address; 0: none are made.
     """
 
+    hidden = ("ice_servers",)
+
     version: int = VERSION
-    ice_servers: tuple[IceServer, ...] = field(default=(), repr=False)
+    ice_servers: tuple[IceServer, ...] = ()
     motd: str = ""
     relay_bytes: int = 0
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 from typing import Final
 
 import ifaddr
+from msgspec import Struct
 
 Address = IPv4Address | IPv6Address
 
@@ -19,8 +19,7 @@ Address = IPv4Address | IPv6Address
 _ELSEWHERE: Final = (("192.0.2.1", socket.AF_INET), ("2001:db8::1", socket.AF_INET6))
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+class Own(Struct, frozen=True):
     """One address of this machine, without a zone, and its network; ``name`` is the interface's."""
 
     interface: IPv4Interface | IPv6Interface
@@ -32,8 +31,7 @@ class Own:
         return self.interface.ip
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Place:
+class Place(Struct, frozen=True, order=True):
     """Where something listens: an IP address, with its zone if it needs one, and a port."""
 
     host: str

@@ -7,11 +7,14 @@ knows what is in them. No state, no network. ``docs/rendezvous-protocol.md`` has
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
-from struct import Struct
 from typing import Any, ClassVar, Final, TypeVar
+
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 
 VERSION: Final = 1
 TOKEN_SIZE: Final = 16  # bytes; 128 random bits name one side of one room
@@ -58,8 +61,7 @@ class Reason(IntEnum):
     GONE = 14  # the other side of a circuit never came, or has left
 
 
-@dataclass(frozen=True, slots=True)
-class Allocate:
+class Allocate(Discreet, Struct, frozen=True):
     """First message: a new room with a nameplate that the rendezvous draws.
 
     Attributes:
@@ -68,14 +70,15 @@ class Allocate:
             rendezvous, which also bounds it.
     """
 
-    token: bytes = field(repr=False)
+    hidden = ("token",)
+
+    token: bytes
     lifetime: int = 0
     version: int = VERSION
     TYPE: ClassVar[int] = 0x01
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Discreet, Struct, frozen=True):
     """First message: into the room with this nameplate.
 
     Attributes:
@@ -84,15 +87,16 @@ class Join:
         resume: only back into a room that already has a side with this token.
     """
 
-    token: bytes = field(repr=False)
+    hidden = ("token",)
+
+    token: bytes
     nameplate: int
     resume: bool = False
     version: int = VERSION
     TYPE: ClassVar[int] = 0x02
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Discreet, Struct, frozen=True):
     """First message: into the room of this name, which is made if there is none.
 
     Attributes:
@@ -102,76 +106,76 @@ class Open:
         resume: as in `Join`; nothing is made then.
     """
 
-    token: bytes = field(repr=False)
-    name: bytes = field(repr=False)
+    hidden = ("token", "name")
+
+    token: bytes
+    name: bytes
     lifetime: int = 0
     resume: bool = False
     version: int = VERSION
     TYPE: ClassVar[int] = 0x03
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Discreet, Struct, frozen=True):
     """First message: carry frames to and from the one other side that says the same name.
 
     Attributes:
         name: `NAME_SIZE` bytes that only the two sides can know.
     """
 
-    name: bytes = field(repr=False)
+    hidden = ("name",)
+
+    name: bytes
     version: int = VERSION
     TYPE: ClassVar[int] = 0x08
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Discreet, Struct, frozen=True):
     """Mail for the other side. A side numbers its mail from 1; a number seen before is dropped."""
 
+    hidden = ("body",)
+
     number: int
-    body: bytes = field(repr=False)
+    body: bytes
     TYPE: ClassVar[int] = 0x04
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
+class Acknowledge(Struct, frozen=True):
     """Every `Mail` up to and including number ``through`` has been taken."""
 
     through: int
     TYPE: ClassVar[int] = 0x05
 
 
-@dataclass(frozen=True, slots=True)
-class Burn:
+class Burn(Struct, frozen=True):
     """Key confirmation failed: nobody uses this room again. Answered by `Ended`."""
 
     TYPE: ClassVar[int] = 0x06
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """This side is done. Answered by `Ended`; the other side still gets the mail before it."""
 
     TYPE: ClassVar[int] = 0x07
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Discreet, Struct, frozen=True):
     """A frame for the other side of a circuit."""
 
-    body: bytes = field(repr=False)
+    hidden = ("body",)
+
+    body: bytes
     TYPE: ClassVar[int] = 0x09
 
 
-@dataclass(frozen=True, slots=True)
-class Took:
+class Took(Struct, frozen=True):
     """So much more of the other side's frames was taken, each with its `FRAME_OVERHEAD`."""
 
     size: int
     TYPE: ClassVar[int] = 0x0A
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(Struct, frozen=True):
     """Answer to a first message: the side is in the room.
 
     Attributes:
@@ -186,33 +190,31 @@ class Welcome:
     TYPE: ClassVar[int] = 0x81
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(Discreet, Struct, frozen=True):
     """Mail of the other side, in its order. May repeat what came over an earlier connection."""
 
+    hidden = ("body",)
+
     number: int
-    body: bytes = field(repr=False)
+    body: bytes
     TYPE: ClassVar[int] = 0x82
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """The other side acknowledged this side's mail up to and including ``through``."""
 
     through: int
     TYPE: ClassVar[int] = 0x83
 
 
-@dataclass(frozen=True, slots=True)
-class Crowded:
+class Crowded(Struct, frozen=True):
     """``count`` further sides have tried to come into the room so far, and were refused."""
 
     count: int
     TYPE: ClassVar[int] = 0x84
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """Last message of a conversation. ``seconds`` to wait before another try, or 0."""
 
     reason: Reason
@@ -220,23 +222,22 @@ class Ended:
     TYPE: ClassVar[int] = 0x85
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(Struct, frozen=True):
     """Answer to `Connect`: both sides are there."""
 
     TYPE: ClassVar[int] = 0x86
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Discreet, Struct, frozen=True):
     """A frame of the other side of a circuit, in its order."""
 
-    body: bytes = field(repr=False)
+    hidden = ("body",)
+
+    body: bytes
     TYPE: ClassVar[int] = 0x87
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(Struct, frozen=True):
     """So much more of this side's frames was taken by the other one; see `Took`."""
 
     size: int
@@ -250,32 +251,31 @@ _WITH_BODY: Final = (Send, Mail, Forward, Frame)
 _MessageT = TypeVar("_MessageT", bound=ClientMessage | ServerMessage)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    fixed: Struct
+class _Layout(Struct, frozen=True):
+    fixed: struct.Struct
     names: tuple[str, ...]
     body: bool = False
 
 
 _LAYOUTS: Final[dict[type[object], _Layout]] = {
-    Allocate: _Layout(Struct(">B16sI"), ("version", "token", "lifetime")),
-    Join: _Layout(Struct(">B16s?I"), ("version", "token", "resume", "nameplate")),
-    Open: _Layout(Struct(">B16s?32sI"), ("version", "token", "resume", "name", "lifetime")),
-    Send: _Layout(Struct(">I"), ("number",), body=True),
-    Acknowledge: _Layout(Struct(">I"), ("through",)),
-    Burn: _Layout(Struct(">"), ()),
-    Close: _Layout(Struct(">"), ()),
-    Connect: _Layout(Struct(">B32s"), ("version", "name")),
-    Forward: _Layout(Struct(">"), (), body=True),
-    Took: _Layout(Struct(">I"), ("size",)),
-    Welcome: _Layout(Struct(">III"), ("nameplate", "expires", "stored")),
-    Mail: _Layout(Struct(">I"), ("number",), body=True),
-    Taken: _Layout(Struct(">I"), ("through",)),
-    Crowded: _Layout(Struct(">I"), ("count",)),
-    Ended: _Layout(Struct(">BI"), ("reason", "seconds")),
-    Connected: _Layout(Struct(">"), ()),
-    Frame: _Layout(Struct(">"), (), body=True),
-    Credit: _Layout(Struct(">I"), ("size",)),
+    Allocate: _Layout(struct.Struct(">B16sI"), ("version", "token", "lifetime")),
+    Join: _Layout(struct.Struct(">B16s?I"), ("version", "token", "resume", "nameplate")),
+    Open: _Layout(struct.Struct(">B16s?32sI"), ("version", "token", "resume", "name", "lifetime")),
+    Send: _Layout(struct.Struct(">I"), ("number",), body=True),
+    Acknowledge: _Layout(struct.Struct(">I"), ("through",)),
+    Burn: _Layout(struct.Struct(">"), ()),
+    Close: _Layout(struct.Struct(">"), ()),
+    Connect: _Layout(struct.Struct(">B32s"), ("version", "name")),
+    Forward: _Layout(struct.Struct(">"), (), body=True),
+    Took: _Layout(struct.Struct(">I"), ("size",)),
+    Welcome: _Layout(struct.Struct(">III"), ("nameplate", "expires", "stored")),
+    Mail: _Layout(struct.Struct(">I"), ("number",), body=True),
+    Taken: _Layout(struct.Struct(">I"), ("through",)),
+    Crowded: _Layout(struct.Struct(">I"), ("count",)),
+    Ended: _Layout(struct.Struct(">BI"), ("reason", "seconds")),
+    Connected: _Layout(struct.Struct(">"), ()),
+    Frame: _Layout(struct.Struct(">"), (), body=True),
+    Credit: _Layout(struct.Struct(">I"), ("size",)),
 }
 _FROM_CLIENT: Final[dict[int, type[ClientMessage]]] = {
     kind.TYPE: kind

@@ -7,11 +7,13 @@ of its own, as macOS does, these count if no variable is set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.errors import UsageError
 
 VARIABLES: Final = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
@@ -28,8 +30,7 @@ _SOCKS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(Discreet, Struct, frozen=True):
     """A proxy.
 
     Attributes:
@@ -39,10 +40,12 @@ class Proxy:
         url: all of it, with username and password if it wants them; never shown.
     """
 
+    hidden = ("url",)
+
     scheme: str
     host: str
     port: int
-    url: str = field(repr=False)
+    url: str
 
     @property
     def socks(self) -> int:

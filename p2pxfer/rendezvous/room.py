@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, Literal, Self
+
+from msgspec import Struct
 
 from p2pxfer.errors import (
     PeerGone,
@@ -32,8 +33,7 @@ _STEADY: Final = 10.0  # seconds that a connection must last for an outage to be
 _LAST_WORD: Final = 2.0  # seconds for the rendezvous to confirm a close or burn
 
 
-@dataclass(slots=True)
-class _Outage:
+class _Outage(Struct):
     """Reconnections in a row, those that dropped again at once included."""
 
     give_up: float

@@ -6,14 +6,14 @@ Plain values, named for what happened; what concerns the association in whole is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from p2pxfer.sctp.events import AllAcknowledged, Closed, Established
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelOpened:
+class ChannelOpened(Struct, frozen=True):
     """The far end opened a channel; it may be used at once. See `dcep.Open`."""
 
     id: int
@@ -24,38 +24,33 @@ class ChannelOpened:
     max_lifetime: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelAccepted:
+class ChannelAccepted(Struct, frozen=True):
     """The far end has a channel that this end opened."""
 
     id: int
 
 
-@dataclass(slots=True)
-class ChannelMessage:
+class ChannelMessage(Struct, frozen=True):
     """A message of the far end; text is ``str``."""
 
     id: int
     data: bytes | str
 
 
-@dataclass(slots=True)
-class ChannelSent:
+class ChannelSent(Struct, frozen=True):
     """Bytes of what `DataChannels.send` took that left for the network."""
 
     id: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelClosing:
+class ChannelClosing(Struct, frozen=True):
     """Nothing more can be sent on a channel that this end did not close."""
 
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelClosed:
+class ChannelClosed(Struct, frozen=True):
     """The channel is no more, and its number free; told for every channel that was ever told."""
 
     id: int

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from p2pxfer.sctp.parameters import (
     Malformed,
@@ -66,8 +67,7 @@ class ChunkType(IntEnum):
     FORWARD_TSN = 192  # RFC 3758 section 3.2
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(Struct, frozen=True):
     """Part of a message, or the whole of one (section 3.3.1)."""
 
     flags: int
@@ -78,8 +78,7 @@ class Data:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Init:
+class Init(Struct, frozen=True):
     """The first chunk of an association (section 3.3.2)."""
 
     tag: int
@@ -90,8 +89,7 @@ class Init:
     parameters: Tlvs = ()
 
 
-@dataclass(frozen=True, slots=True)
-class InitAck:
+class InitAck(Struct, frozen=True):
     """The answer to it, with the state cookie among the parameters (section 3.3.3)."""
 
     tag: int
@@ -102,8 +100,7 @@ class InitAck:
     parameters: Tlvs = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sack:
+class Sack(Struct, frozen=True):
     """What arrived: gaps as (first, last) offsets from the cumulative TSN (section 3.3.4)."""
 
     cumulative_tsn: int
@@ -112,90 +109,77 @@ class Sack:
     duplicates: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(Struct, frozen=True):
     """Bytes to be sent back (section 3.3.5)."""
 
     info: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatAck:
+class HeartbeatAck(Struct, frozen=True):
     """The bytes of a HEARTBEAT (section 3.3.6)."""
 
     info: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(Struct, frozen=True):
     """The end at once (section 3.3.7); ``reflected_tag`` is the T bit of section 8.5.1."""
 
     causes: Tlvs = ()
     reflected_tag: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Shutdown:
+class Shutdown(Struct, frozen=True):
     """Nothing more will be sent (section 3.3.8)."""
 
     cumulative_tsn: int
 
 
-@dataclass(frozen=True, slots=True)
-class ShutdownAck:
+class ShutdownAck(Struct, frozen=True):
     """Nor from here (section 3.3.9)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+class Error(Struct, frozen=True):
     """Something was not understood, and the association goes on (section 3.3.10)."""
 
     causes: Tlvs
 
 
-@dataclass(frozen=True, slots=True)
-class CookieEcho:
+class CookieEcho(Struct, frozen=True):
     """The state cookie on its way back (section 3.3.11)."""
 
     cookie: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CookieAck:
+class CookieAck(Struct, frozen=True):
     """The association is up (section 3.3.12)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShutdownComplete:
+class ShutdownComplete(Struct, frozen=True):
     """The last chunk (section 3.3.13)."""
 
     reflected_tag: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reconfig:
+class Reconfig(Struct, frozen=True):
     """Requests and responses that change streams (RFC 6525 section 3.1)."""
 
     parameters: Tlvs
 
 
-@dataclass(frozen=True, slots=True)
-class Pad:
+class Pad(Struct, frozen=True):
     """Filling (RFC 4820 section 3); ``length`` is all of the chunk, four bytes at least."""
 
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardTsn:
+class ForwardTsn(Struct, frozen=True):
     """TSNs that won't come, with the last SSN skipped a stream (RFC 3758 section 3.2)."""
 
     cumulative_tsn: int
     streams: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """A chunk of a type that is not spoken here; the bits of its type say what to do."""
 
     type: int

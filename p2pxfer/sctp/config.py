@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 
 class State(Enum):
@@ -25,8 +26,7 @@ SENDS: Final = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTD
 RECEIVES: Final = frozenset({State.ESTABLISHED, State.SHUTDOWN_PENDING, State.SHUTDOWN_SENT})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Struct, frozen=True, kw_only=True):
     """What one end of an association is like.
 
     Attributes:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import hmac
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 LIFETIME: Final = 60.0  # seconds (RFC 9260 section 16, Valid.Cookie.Life)
 SEAL: Final = 16  # bytes of HMAC-SHA256 that are kept
 _LAYOUT = struct.Struct(">dIIIIIHHB")
 
 
-@dataclass(frozen=True, slots=True)
-class Cookie:
+class Cookie(Struct, frozen=True):
     """What it takes to begin.
 
     Attributes:

@@ -8,9 +8,10 @@ loses nothing by it.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 MAX_NAME: Final = 1024
 """Bytes of a label or of a protocol; the format would allow 65,535."""
@@ -39,8 +40,7 @@ class Ppid(IntEnum):
     BINARY_EMPTY = 57
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True):
     """DATA_CHANNEL_OPEN, section 5.1.
 
     Attributes:

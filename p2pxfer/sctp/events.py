@@ -5,8 +5,9 @@ Plain values, named for what happened. Nothing here knows how they come about.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntFlag
+
+from msgspec import Struct
 
 
 class Capability(IntFlag):
@@ -19,8 +20,7 @@ class Capability(IntFlag):
     NO_PADDING = 8  # takes offence at a PAD chunk (RFC 4820), which is never announced
 
 
-@dataclass(frozen=True, slots=True)
-class Established:
+class Established(Struct, frozen=True):
     """Both ends may send.
 
     Attributes:
@@ -36,8 +36,7 @@ class Established:
     capabilities: Capability
 
 
-@dataclass(slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One whole message of the peer's."""
 
     stream_id: int
@@ -45,21 +44,18 @@ class Message:
     data: bytes
 
 
-@dataclass(slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """Bytes of user data that left a stream's queue for the network."""
 
     stream_id: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class AllAcknowledged:
+class AllAcknowledged(Struct, frozen=True):
     """Everything that was queued has reached the peer; told each time that comes true."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamsReset:
+class StreamsReset(Struct, frozen=True):
     """Streams begin again with the first sequence number; empty ids mean all.
 
     Attributes:
@@ -71,15 +67,13 @@ class StreamsReset:
     incoming: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ResetRefused:
+class ResetRefused(Struct, frozen=True):
     """The peer would not begin these streams of this end's again; they go on as they were."""
 
     stream_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True):
     """The association is over; nothing comes after this.
 
     Attributes:

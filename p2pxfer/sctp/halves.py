@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from p2pxfer.sctp.config import Config
 from p2pxfer.sctp.congestion.controller import Controller
@@ -27,8 +28,7 @@ OWN_ACK_DELAY: Final = 0.025  # seconds that this project's receivers may wait w
 PEER_ACK_DELAY: Final = 0.2  # what others may wait (RFC 9260 section 6.2)
 
 
-@dataclass(frozen=True, slots=True)
-class Halves:
+class Halves(Struct, frozen=True):
     """The parts.
 
     Attributes:

@@ -9,9 +9,10 @@ happens after belongs to association.py.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 from p2pxfer.sctp import parameters
 from p2pxfer.sctp.causes import (
@@ -52,8 +53,7 @@ class State(Enum):
     DONE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """What the other end said of itself.
 
     Attributes:
@@ -73,8 +73,7 @@ class Peer:
     capabilities: Capability
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A chunk to send, and the tag of its packet."""
 
     tag: int

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from google_crc32c import value as _crc32c
+from msgspec import Struct
 
 from p2pxfer.sctp.chunks import (
     DATA,
@@ -86,8 +86,7 @@ _NO_CHECKSUM: Final = bytes(CHECKSUM.size)
 _ALONE: Final = {ChunkType.INIT, ChunkType.INIT_ACK, ChunkType.SHUTDOWN_COMPLETE}
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True):
     """One SCTP packet; ``checksum`` as it came, right or wrong or zero."""
 
     source: int

@@ -12,9 +12,10 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from p2pxfer.sctp.events import Event, ResetRefused, StreamsReset
 from p2pxfer.sctp.parameters import Malformed, ParameterType, Tlv, Tlvs, stops
@@ -82,8 +83,7 @@ class Streams(Protocol):
         """Pass this on to whoever runs the association."""
 
 
-@dataclass(slots=True)
-class _Asked:
+class _Asked(Struct):
     """A request of this end under way."""
 
     sequence: int
@@ -93,8 +93,7 @@ class _Asked:
     wait: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Struct, frozen=True):
     """A request of the far end; ``ids`` is None if it is of a kind that is denied."""
 
     sequence: int
@@ -102,8 +101,7 @@ class _Request:
     ids: tuple[int, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Response:
+class _Response(Struct, frozen=True):
     sequence: int
     result: int
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(slots=True)
-class Transmit:
+class Transmit(Struct, frozen=True):
     """Packets that leave together.
 
     Attributes:
@@ -20,8 +19,7 @@ class Transmit:
     fragmentable: bool = False
 
 
-@dataclass(slots=True)
-class Statistics:
+class Statistics(Struct):
     """Counts since the association was established.
 
     Attributes:

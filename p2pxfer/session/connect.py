@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from p2pxfer import __version__
 from p2pxfer.errors import (
@@ -441,8 +442,7 @@ class Connector:
         return Fallback(self._client, keys, self._network.restraint, offered=offered)
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
+class _Offer(Struct, frozen=True):
     """What is there to connect by: STUN and TURN servers, and whether the rendezvous relays."""
 
     servers: tuple[IceServer, ...]

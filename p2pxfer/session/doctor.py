@@ -12,11 +12,12 @@ import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from p2pxfer.errors import ExitCode, LocalFileError, TransferError
 from p2pxfer.files.space import free_space
@@ -41,8 +42,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that was looked at.
 
     Attributes:
@@ -62,8 +62,7 @@ class Finding:
     exit_code: ExitCode = ExitCode.NO_CONNECTION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class Patient(Struct, frozen=True, kw_only=True):
     """What to look at.
 
     Attributes:

@@ -12,8 +12,9 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from p2pxfer.errors import (
     IntegrityError,
@@ -60,8 +61,7 @@ TELL_PAUSE: Final = 0.5  # seconds between two signs of what has been had, when 
 CLOSED: Final = "the connection to the other side broke"
 
 
-@dataclass(frozen=True, slots=True)
-class Ways:
+class Ways(Struct, frozen=True):
     """How a link to the same peer is had once more.
 
     Attributes:

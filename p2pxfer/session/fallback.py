@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved
 from p2pxfer.pairing.keys import ATTEMPT_NONCE, Role, SessionKeys
 from p2pxfer.pairing.stream import FrameOpener, FrameSealer
@@ -33,8 +35,7 @@ MEETING: Final = 15.0  # seconds for both sides to come to the circuit
 GREETING: Final = 10.0  # seconds for the other side to prove that it is it
 
 
-@dataclass(frozen=True, slots=True)
-class Invitation:
+class Invitation(Discreet, Struct, frozen=True):
     """One side's part of the agreement.
 
     Attributes:
@@ -42,7 +43,9 @@ class Invitation:
         limit: how fast this side may be sent to, its times in UTC.
     """
 
-    nonce: bytes = field(repr=False)
+    hidden = ("nonce",)
+
+    nonce: bytes
     limit: Limit
 
     def encode(self) -> bytes:

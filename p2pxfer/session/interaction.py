@@ -7,8 +7,9 @@ bytes, raw: whoever shows one escapes it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from p2pxfer.manifest import TransferKind
 from p2pxfer.transfer.actions import NewEntries, Totals
@@ -18,8 +19,7 @@ Existing = Literal["overwrite", "rename", "skip"]
 NAMES_SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class OfferView:
+class OfferView(Struct, frozen=True):
     """What is known of an offer when the receiver is asked.
 
     Attributes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from p2pxfer.errors import LocalFileError
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from p2pxfer.peer.servers import IceServer
 
 
-@dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Struct, frozen=True, kw_only=True):
     """How the two sides find one another.
 
     Attributes:
@@ -42,8 +42,7 @@ class Network:
     timeout: float = 60.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sending:
+class Sending(Struct, frozen=True, kw_only=True):
     """How a sender lets itself be found.
 
     Attributes:

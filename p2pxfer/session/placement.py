@@ -6,8 +6,9 @@ Knows what the caller accepts and what `--output` can mean. Synchronous, for the
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.files.admission import ExistingPolicy
@@ -18,8 +19,7 @@ from p2pxfer.session.sinks import ByteWriter, Sink, StreamSink
 from p2pxfer.session.tree_sink import TreeSink
 
 
-@dataclass(frozen=True, kw_only=True)
-class Acceptance:
+class Acceptance(Struct, frozen=True, kw_only=True):
     """What is taken, and where it goes.
 
     Attributes:
@@ -39,8 +39,7 @@ class Acceptance:
     portable_names: bool = False
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """One offer's place: a directory, in which a single file may get a ``name``, or a writer."""
 
     acceptance: Acceptance

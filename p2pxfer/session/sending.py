@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Final
+
+from msgspec import Struct
 
 from p2pxfer.errors import StreamLost
 from p2pxfer.files.walk import Found, Skipped
@@ -58,8 +59,7 @@ SLICE: Final = 0.001  # seconds of packing before other tasks get the loop
 UNSAID: Final = 2.0  # seconds that the receipt may take before it is told that it is awaited
 
 
-@dataclass(frozen=True)
-class Cargo:
+class Cargo(Struct, frozen=True):
     """What is offered.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from p2pxfer.errors import PartlyDone
 from p2pxfer.files.hashing import TransferRoot
@@ -46,8 +47,7 @@ MENDABLE: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """A transfer that is over, with the receipt exchanged.
 
     Attributes:

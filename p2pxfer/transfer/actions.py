@@ -6,8 +6,9 @@ and no state here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from p2pxfer.manifest import Entry, Failure
 from p2pxfer.progress import Resumed, Stalled
@@ -33,34 +34,29 @@ class Outcome(NamedTuple):
     root: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """Entries that are over, in the order of their numbers, each exactly once: feed the root."""
 
     outcomes: tuple[Outcome, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NeedRoot:
+class NeedRoot(Struct, frozen=True):
     """Everything is settled. Answer: ``transfer_root``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The transfer is over; the receipt is on both sides, and right."""
 
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """Nothing was heard for ``seconds``: the connection is gone."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(Struct, frozen=True):
     """Find up to ``room`` more entries. Answer: ``add_entries`` (any number), ``end_manifest``."""
 
     room: int
@@ -95,8 +91,7 @@ class CloseFile(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(Struct, frozen=True):
     """The other side says that it was in these transfers: ids of 16 bytes, MACs of 32 to check.
 
     Comes before `AskAccept`, or not at all.
@@ -105,15 +100,13 @@ class Proven:
     proofs: tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AskAccept:
+class AskAccept(Struct, frozen=True):
     """Ask whoever decides. Answer: ``accept`` or ``decline``; what is known comes as NewEntries."""
 
     offer: Offer
 
 
-@dataclass(frozen=True, slots=True)
-class NewEntries:
+class NewEntries(Struct, frozen=True):
     """More of the manifest. Answer, after ``accept``: ``decide``, for these or several at once.
 
     Before it ``offer_blocks`` may tell which blocks of a file are here already.
@@ -123,8 +116,7 @@ class NewEntries:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """What is listed so far. ``size`` is None for a stream; ``skipped`` counts at the end."""
 
     entries: int

@@ -6,9 +6,10 @@ when. Numbers of entries count from 0 in the order of the pages; lengths and siz
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from p2pxfer.manifest import DIGEST_SIZE, Entry, Failure, TransferKind
 
@@ -61,8 +62,7 @@ class AbortCode(IntEnum):
     STREAM_LOST = 6  # the side that gets this was started again, and a stream can't be
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True):
     """First from each side: the versions it speaks, and what it can do besides."""
 
     oldest: int
@@ -70,8 +70,7 @@ class Hello:
     capabilities: int
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """S->R: a transfer begins. The label is for people: a name, or empty."""
 
     transfer_id: bytes
@@ -79,8 +78,7 @@ class Offer:
     label: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """S->R, directly after the offer: pairs of 16 and 32 bytes, the id of a transfer and a MAC.
 
     That S was in those transfers; what the MAC covers is not known here.
@@ -89,16 +87,14 @@ class Proof:
     proofs: tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """S->R: entries ``first``, ``first + 1``, … of the manifest, at least one."""
 
     first: int
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestEnd:
+class ManifestEnd(Struct, frozen=True):
     """S->R: the tree is walked. ``size`` sums what is known; ``skipped`` was never listed."""
 
     entries: int
@@ -106,20 +102,17 @@ class ManifestEnd:
     skipped: int
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Struct, frozen=True):
     """R->S: a human or a policy said yes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decline:
+class Decline(Struct, frozen=True):
     """R->S: no; the reason is for people."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Have:
+class Have(Struct, frozen=True):
     """R->S: digests of the blocks ``first``, ``first + 1``, … of a file that R holds already."""
 
     number: int
@@ -127,8 +120,7 @@ class Have:
     digests: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(Struct, frozen=True):
     """``count`` entries from ``first`` on that the receiver does not want, and why."""
 
     first: int
@@ -136,8 +128,7 @@ class Skip:
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(Struct, frozen=True):
     """R->S: every entry below ``through`` is decided; those in ``skips`` are not wanted."""
 
     through: int
@@ -212,8 +203,7 @@ class Failed(NamedTuple):
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class TransferEnd:
+class TransferEnd(Struct, frozen=True):
     """S->R: all is settled; the sender's view of it."""
 
     root: bytes
@@ -222,8 +212,7 @@ class TransferEnd:
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """R->S: the receiver's view, under a MAC; only now may the sender say done."""
 
     transfer_id: bytes
@@ -235,21 +224,18 @@ class Receipt:
     mac: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Bye:
+class Bye(Struct, frozen=True):
     """S->R: the receipt is right; the channel may close."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(Struct, frozen=True):
     """Either way: no more will come; the text is for people."""
 
     code: AbortCode
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Struct, frozen=True):
     """Either way: I am here, and at this.
 
     ``time`` is the pinging side's own, in microseconds; ``size`` counts the content bytes that it
@@ -261,15 +247,13 @@ class Ping:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(Struct, frozen=True):
     """Either way: a ping's time, returned."""
 
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attach:
+class Attach(Struct, frozen=True):
     """Either way, alone in the first message of each channel: where a side stands.
 
     ``received`` counts the messages of the other side that it has had, over all channels; ``fresh``
@@ -280,8 +264,7 @@ class Attach:
     fresh: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """Either way, alone in a message: ``count`` messages have been had, over all channels."""
 
     count: int

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from p2pxfer.manifest import DIGEST_SIZE, Failure
 from p2pxfer.transfer.messages import ID_SIZE, MAC_SIZE, Receipt

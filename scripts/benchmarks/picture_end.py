@@ -12,7 +12,8 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from p2pxfer.media.feeding import FedTrack
 from p2pxfer.media.pattern import Pattern

@@ -94,7 +94,7 @@ async def aiortc_end(*, sends: bool, size: int, message: int) -> None:
 
 
 async def p2pxfer_end(*, sends: bool, size: int, message: int) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from p2pxfer.peer.connection import PeerConnection
     from p2pxfer.peer.signals import (

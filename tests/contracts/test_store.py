@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from p2pxfer.rendezvous.messages import Reason
 from p2pxfer.rendezvous.server.rooms import MEMORY, Refused, Room, Seat, create

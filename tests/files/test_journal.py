@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
 import time
 from unittest.mock import Mock
 
+import msgspec
 import pytest
 
 from p2pxfer.errors import LocalFileError
@@ -347,5 +347,5 @@ def test_20_000_placed_files_cost_little(journals, root):
 
 def test_secrets_stay_out_of_sight(journals, root):
     """Not in what a view shows of itself."""
-    journals.create(dataclasses.replace(header(root), secret=b"hidden" + bytes(26))).close()
+    journals.create(msgspec.structs.replace(header(root), secret=b"hidden" + bytes(26))).close()
     assert "hidden" not in repr(journals.all())

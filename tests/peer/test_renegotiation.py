@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+from msgspec.structs import replace
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved
 from p2pxfer.peer import renegotiation, rtc, tracks

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer import sections, signals

@@ -63,8 +63,8 @@ def vectors() -> str:
     rows = []
     for message in EVERY_MESSAGE:
         name = type(message).__name__
-        hidden = {"token", "name", "version", "TYPE"}
-        fields = [field for field in message.__dataclass_fields__ if field not in hidden]
+        hidden = {"token", "name", "version"}
+        fields = [field for field in message.__struct_fields__ if field not in hidden]
         said = ", ".join(f"{field} {shown(getattr(message, field))}" for field in fields)
         rows.append(f"| {name} {said}".rstrip() + f" | `{wire.encode(message).hex()}` |")
     return "\n".join(rows)

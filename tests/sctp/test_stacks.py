@@ -49,7 +49,7 @@ def test_what_other_stacks_offer_is_understood(stack):
         if entry["chunks"] in (["Init"], ["InitAck"])
     )
     far = FarEnd(zero_checksum=True)
-    cookie = far.cookie_for(c.Init(*(getattr(init, name) for name in c.Init.__slots__)))
+    cookie = far.cookie_for(c.Init(*(getattr(init, name) for name in c.Init.__struct_fields__)))
     assert far.give(c.CookieEcho(cookie))[0] == c.CookieAck()
     (established,) = far.events()
     assert established.capabilities == OFFERS[stack]

@@ -1,10 +1,9 @@
 """The beginning of packets against the general encoder, and cookies against forgery."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from p2pxfer.sctp.chunks import Heartbeat, write_chunk
 from p2pxfer.sctp.cookies import Cookie, unseal

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved
 from p2pxfer.files.hashing import FileRoot, TransferRoot, block_digest

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import replace
 from fractions import Fraction
 
 import av
 import pytest
 from aiortc.mediastreams import VideoStreamTrack
+from msgspec.structs import replace
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved, RendezvousUnreachable, UsageError
 from p2pxfer.media.feeding import FedTrack

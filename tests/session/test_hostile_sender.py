@@ -7,9 +7,9 @@ stays, and `receive` ends soon with an error of the right class.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from p2pxfer.errors import (
     IntegrityError,

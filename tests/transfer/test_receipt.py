@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import pytest
+from msgspec.structs import fields, replace
 
 from p2pxfer.manifest import Failure
 from p2pxfer.transfer.receipt import FailureList, is_genuine, signed, unsigned

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, TransferError
 from p2pxfer.manifest import Entry, EntryKind, Failure

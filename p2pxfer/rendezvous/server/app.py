@@ -16,12 +16,12 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, web
+from msgspec.structs import replace
 
 from p2pxfer.rendezvous.config import IceServer, ServerConfig
 from p2pxfer.rendezvous.messages import MAX_LIFETIME, MAX_MESSAGE

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.rendezvous.messages import (
     CIRCUIT_WINDOW,
     FRAME_OVERHEAD,
@@ -30,8 +32,7 @@ IDLE: Final = 60.0  # seconds in which nothing is carried; whoever is there says
 CircuitMessage = Connected | Frame | Credit | Ended
 
 
-@dataclass(slots=True, eq=False)
-class End:
+class End(Discreet, Struct, eq=False):
     """One side of a circuit. Sizes are in bytes as they are charged, `FRAME_OVERHEAD` included.
 
     Attributes:
@@ -50,14 +51,16 @@ class End:
         ended: its last word.
     """
 
-    name: bytes = field(repr=False)
+    hidden = ("name", "other", "waiting")
+
+    name: bytes
     address: str
     since: float
     changed: Callable[[], None]
-    other: End | None = field(default=None, repr=False)
+    other: End | None = None
     moved: float = 0.0
     greeted: bool = False
-    waiting: deque[bytes] = field(default_factory=deque, repr=False)
+    waiting: deque[bytes] = field(default_factory=deque)
     turn: float | None = None
     owed: int = 0
     handed: int = 0

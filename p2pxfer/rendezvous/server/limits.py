@@ -7,10 +7,11 @@ IPv6 counts as the IPv4 address that it is.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from math import ceil, inf
 from typing import Final
+
+from msgspec import Struct, field
 
 DAY: Final = 24 * 3600.0  # seconds
 LEAST_SHARE: Final = 1 / 8  # of a volume, that must be left for a circuit to begin
@@ -19,16 +20,14 @@ _ADDRESSES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """``burst`` at once, then one each ``seconds``."""
 
     burst: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What one rendezvous allows.
 
     Attributes:
@@ -58,8 +57,7 @@ class Limits:
     total_ends: int = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carriage:
+class Carriage(Struct, frozen=True, kw_only=True):
     """How much the circuits of one rendezvous carry: nothing, unless its operator says so.
 
     Attributes:
@@ -150,8 +148,7 @@ class Pace:
         return turn
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """Things that exist at the moment, counted by address."""
 
     total: int = 0

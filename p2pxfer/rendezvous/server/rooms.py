@@ -8,11 +8,14 @@ diagram in ``docs/rendezvous-protocol.md`` is drawn from it. No clock, socket or
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from hmac import compare_digest
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.rendezvous.messages import (
     MAX_NUMBER,
     WINDOW_BYTES,
@@ -94,8 +97,7 @@ class Refused(Exception):
         self.seconds = seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Discreet, Struct, frozen=True):
     """One of the two. Secrets and mail stay out of its repr.
 
     Attributes:
@@ -107,25 +109,27 @@ class Side:
         pending: bodies of mail ``taken + 1`` to ``stored``.
     """
 
-    token: bytes = field(repr=False)
+    hidden = ("token", "pending")
+
+    token: bytes
     connection: int = 1
     away_since: float | None = None
     stored: int = 0
     taken: int = 0
-    pending: tuple[bytes, ...] = field(default=(), repr=False)
+    pending: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(Discreet, Struct, frozen=True):
     """A connection's place in a room: which side it speaks for, and its own count there."""
 
+    hidden = ("token",)
+
     index: int
-    token: bytes = field(repr=False)
+    token: bytes
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Discreet, Struct, frozen=True):
     """Two sides at most, as they stand.
 
     Attributes:
@@ -136,7 +140,9 @@ class Room:
         crowded: how many further sides were refused.
     """
 
-    key: RoomKey = field(repr=False)
+    hidden = ("key",)
+
+    key: RoomKey
     sides: tuple[Side, ...]
     expires: float
     state: State = State.WAITING

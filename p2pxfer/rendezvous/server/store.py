@@ -8,8 +8,9 @@ passes the suite in ``tests/contracts``. It must not know what a change means.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+from msgspec import Struct
 
 from p2pxfer.rendezvous.server.rooms import Room, RoomKey
 
@@ -17,8 +18,7 @@ _ResultT = TypeVar("_ResultT")
 Step = Callable[[Room | None], tuple[Room | None, _ResultT]]
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """How much a store holds: rooms, and bytes of mail in them."""
 
     rooms: int

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import base64
 import hmac
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
+from p2pxfer.discreet import Discreet
 from p2pxfer.rendezvous.config import IceServer
 
 LIFETIME: Final = 24 * 3600  # seconds; a TURN server asks again for each refresh (RFC 8656 sec. 7)
 LEAST_SECRET: Final = 16  # characters; who guesses it relays for nothing
 
 
-@dataclass(frozen=True, slots=True)
-class TurnSecret:
+class TurnSecret(Discreet, Struct, frozen=True):
     """TURN servers, and the secret that they share with this one.
 
     Attributes:
@@ -30,8 +31,10 @@ class TurnSecret:
         ValueError: the secret can be guessed.
     """
 
+    hidden = ("secret",)
+
     urls: tuple[str, ...]
-    secret: str = field(repr=False)
+    secret: str
 
     def __post_init__(self) -> None:
         if len(self.secret) < LEAST_SECRET:

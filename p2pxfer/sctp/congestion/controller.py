@@ -7,12 +7,12 @@ bytes of SCTP packets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(slots=True)
-class Ack:
+
+class Ack(Struct, frozen=True):
     """What one batch of reports brought.
 
     Attributes:

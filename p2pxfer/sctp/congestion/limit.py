@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import time
 from typing import Final
+
+from msgspec import Struct
 
 from p2pxfer.sctp.congestion.controller import Ack, Controller
 
@@ -28,8 +29,7 @@ BURST: Final = 0.001  # seconds of the rate
 LOOK: Final = 1.0  # seconds between two looks at the clock
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """What may be sent when.
 
     Attributes:
