@@ -98,7 +98,10 @@ def file_root(digests: Iterable[bytes], size: int) -> bytes:
 def whole_root(data: bytes | bytearray | memoryview) -> bytes:
     """The root of a file of one block at most, which is all of ``data``."""
     size = len(data)
-    return file_root((block_digest(data),) if size else (), size)
+    hasher = _file.copy()
+    hasher.update((block_digest(data) if size else b"") + _COUNT.pack(size))
+    root: bytes = hasher.digest()
+    return root
 
 
 class TransferRoot:

@@ -145,8 +145,11 @@ class SourceTree:
         self._follow = follow
         self._limit = handles
         self._handles: FolderHandles | None = None
+        self._flags = _FLAGS | (0 if follow else _NOFOLLOW)
         self._base = b""
         self._chain: list[tuple[bytes, Folder]] = []  # folders from the base down, by their path
+        self._place = b"", b""  # where the last file was: as listed, and here
+        self._folder = Folder(None, b"")
 
     def open(self, source: bytes, entry: Entry) -> SourceFile:
         """Open the file that the walk found at ``source`` and called ``entry``.
@@ -155,7 +158,12 @@ class SourceTree:
             EntryError: it is gone, forbidden, or a regular file no longer.
         """
         try:
-            return SourceFile(*self._open(source, entry))
+            fd = self._handle(source, entry)
+            try:
+                return SourceFile(fd, _regular(fd))
+            except BaseException:
+                os.close(fd)
+                raise
         except OSError as error:
             raise reading(error) from error
 
@@ -180,6 +188,7 @@ class SourceTree:
             self._handles.close()
             self._handles = None
             self._chain.clear()
+            self._place = b"", b""
 
     def __enter__(self) -> Self:
         return self
@@ -193,36 +202,29 @@ class SourceTree:
         self.close()
 
     def _read_whole(self, source: bytes, entry: Entry, limit: int) -> Content:
-        fd, before = self._open(source, entry)
+        fd = self._handle(source, entry)
         try:
-            size, mode, mtime_ns = before.st_size, stat.S_IMODE(before.st_mode), before.st_mtime_ns
-            if size > limit:
-                return Content(size, mode, mtime_ns)
-            data = pread(fd, size + 1, 0)
-            after = os.fstat(fd)
+            listed = entry.size <= limit and not self._follow and b"/" in entry.path
+            return (_as_listed(fd, entry) if listed else None) or _as_it_is(fd, limit)
         finally:
             os.close(fd)
-        if len(data) != size or after.st_size != size or after.st_mtime_ns != mtime_ns:
-            raise EntryError(Failure.CHANGED, "it changed while it was read")
-        return Content(size, mode, mtime_ns, data)
 
-    def _open(self, source: bytes, entry: Entry) -> tuple[int, os.stat_result]:
-        _, _, inner = entry.path.partition(b"/")
-        if not inner:  # an argument itself, which may be a symlink
-            fd = os.open(source, _FLAGS)
-        else:
-            folder, name = self._folder(source, inner)
-            assert self._handles is not None
-            path, at = self._handles.locate(folder, name)
-            fd = os.open(path, _FLAGS | (0 if self._follow else _NOFOLLOW), dir_fd=at)
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(fd)
-            raise EntryError(Failure.CHANGED, "it is a regular file no longer")
-        return fd, found
+    def _handle(self, source: bytes, entry: Entry) -> int:
+        """Open whatever is there."""
+        directory, below, name = entry.path.rpartition(b"/")
+        if not below:  # an argument itself, which may be a symlink
+            return os.open(source, _FLAGS)
+        place = directory, source[: -len(name)]
+        if place != self._place:
+            self._folder = self._enter(source, entry.path)
+            self._place = place
+        assert self._handles is not None
+        path, at = self._handles.locate(self._folder, name)
+        return os.open(path, self._flags, dir_fd=at)
 
-    def _folder(self, source: bytes, inner: bytes) -> tuple[Folder, bytes]:
-        """The folder that holds the file at ``inner`` below its argument, and the file's name."""
+    def _enter(self, source: bytes, path: bytes) -> Folder:
+        """The folder that holds the file with this path, below its argument."""
+        _, _, inner = path.partition(b"/")
         base = source[: -len(inner)]
         if self._handles is None or base != self._base:
             self.close()
@@ -230,19 +232,65 @@ class SourceTree:
             self._handles = FolderHandles(base, root, limit=self._limit, follow=self._follow)
             self._base = base
             self._chain = [(b"", root)]
-        directory, _, name = inner.rpartition(b"/")
-        path, folder = self._chain[-1]
-        while path != directory and path and not directory.startswith(path + b"/"):
+        directory, _, _ = inner.rpartition(b"/")
+        above, folder = self._chain[-1]
+        while above != directory and above and not directory.startswith(above + b"/"):
             self._chain.pop()
             self._handles.forget(folder)
-            path, folder = self._chain[-1]
-        if path != directory:
-            below = directory[len(path) + 1 :] if path else directory
+            above, folder = self._chain[-1]
+        if above != directory:
+            below = directory[len(above) + 1 :] if above else directory
             for component in below.split(b"/"):
                 folder = Folder(folder, component)
-                path = path + b"/" + component if path else component
-                self._chain.append((path, folder))
-        return folder, name
+                above = above + b"/" + component if above else component
+                self._chain.append((above, folder))
+        return folder
+
+
+def _as_listed(fd: int, entry: Entry) -> Content | None:
+    """All of a file that is still as it was listed; None where it is not, or can't be read.
+
+    If it is as long and as old afterwards, it has changed neither since then nor while it was read:
+    one look tells both. It was a regular file then, so that reading it can't do any harm.
+    """
+    try:
+        data = pread(fd, entry.size + 1, 0)
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    size, mtime_ns, mode = len(data), found.st_mtime_ns, found.st_mode
+    if size != entry.size or size != found.st_size or mtime_ns != entry.mtime_ns:
+        return None
+    return Content(size, stat.S_IMODE(mode), mtime_ns, data) if stat.S_ISREG(mode) else None
+
+
+def _as_it_is(fd: int, limit: int) -> Content:
+    """All of a file, as long as it does not change meanwhile.
+
+    Raises:
+        EntryError: it did, or is a regular file no longer.
+    """
+    before = _regular(fd)
+    size, mode, mtime_ns = before.st_size, stat.S_IMODE(before.st_mode), before.st_mtime_ns
+    if size > limit:
+        return Content(size, mode, mtime_ns)
+    data = pread(fd, size + 1, 0)
+    after = os.fstat(fd)
+    if len(data) != size or after.st_size != size or after.st_mtime_ns != mtime_ns:
+        raise EntryError(Failure.CHANGED, "it changed while it was read")
+    return Content(size, mode, mtime_ns, data)
+
+
+def _regular(fd: int) -> os.stat_result:
+    """What is known of an open file.
+
+    Raises:
+        EntryError: it is no regular one.
+    """
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise EntryError(Failure.CHANGED, "it is a regular file no longer")
+    return found
 
 
 def pread(fd: int, length: int, offset: int) -> bytes:

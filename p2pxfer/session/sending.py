@@ -205,15 +205,12 @@ class SendSide:
         """Have the feed know what comes next, without asking the machine for every file."""
         if self._feed.backlog() >= BACKLOG:
             return
-        ahead = self._machine.upcoming(READ_AHEAD_FILES)
-        if self._live and self._current is not None:
+        ahead = self._machine.upcoming(READ_AHEAD_FILES, self._queued)
+        if self._live and self._current is not None and self._number > self._queued:
             ahead.insert(0, (self._number, self._current))
-        jobs = [
-            Job(number, entry, self._sources.get(number, b""))
-            for number, entry in ahead
-            if number > self._queued
-        ]
-        if jobs:
+        if ahead:
+            sources = self._sources
+            jobs = [Job(number, entry, sources.get(number, b"")) for number, entry in ahead]
             self._queued = jobs[-1].number
             self._feed.add(jobs)
 

@@ -7,8 +7,10 @@ entry is forgotten once the receiver settled it, so memory is bounded by the win
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import ClassVar, Final
 
 from p2pxfer.errors import Declined, IntegrityError, PeerMisbehaved
@@ -191,16 +193,12 @@ class Sender(Dialogue[SenderAction]):
         end = m.TransferEnd(root, ledger.listed, ledger.done_size, ledger.failures.count)
         self._queue.append(Send(end))
 
-    def upcoming(self, count: int) -> list[tuple[int, Entry]]:
-        """Up to ``count`` files that will be opened next, for reading ahead."""
-        ahead: list[tuple[int, Entry]] = []
-        for number in self._wanted:
-            if len(ahead) >= count:
-                break
-            slot = self._ledger[number]
-            if not slot.refused:
-                ahead.append((number, slot.entry))
-        return ahead
+    def upcoming(self, count: int, after: int = -1) -> list[tuple[int, Entry]]:
+        """Up to ``count`` files beyond entry ``after`` that will be opened next, to be read ahead."""
+        wanted, ledger = self._wanted, self._ledger
+        begin = bisect_right(wanted, after)
+        slots = (ledger[number] for number in islice(wanted, begin, None))
+        return list(islice(((slot.number, slot.entry) for slot in slots if not slot.refused), count))
 
     def _current(self, number: int) -> Outgoing:
         if self._file is None or self._file.number != number:
