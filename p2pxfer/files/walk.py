@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -134,6 +134,8 @@ class _Walk:
         self.options = options
         self.command_line = command_line
         self.handles: FolderHandles
+        self.follow = options.symlinks == "follow"
+        self.selects = options.gitignore or bool(command_line)
         self.prefix = os.path.join(argument.source, b"")
         self.levels: list[_Level] = []
 
@@ -142,9 +144,8 @@ class _Walk:
         name, found = self.argument.name, self.argument.found
         yield Found(_entry(EntryKind.DIRECTORY, name, found), self.argument.source)
         root = Folder(None, b"")
-        follow = self.options.symlinks == "follow"
         try:
-            self.handles = FolderHandles(self.argument.source, root, follow=follow)
+            self.handles = FolderHandles(self.argument.source, root, follow=self.follow)
         except OSError as error:
             yield Skipped(name, reading(error).message)
             return
@@ -168,31 +169,36 @@ class _Walk:
                 self.handles.forget(level.folder)
                 self.levels.pop()
 
-    def _visit(self, level: _Level, name: bytes) -> Iterator[Found | Skipped]:
+    def _visit(self, level: _Level, name: bytes) -> Iterable[Found | Skipped]:
         inner = level.inner + name
         path = self.argument.name + b"/" + inner
-        follow = self.options.symlinks == "follow"
         try:
             at_path, at = self.handles.locate(level.folder, name)
-            found = os.stat(at_path, dir_fd=at, follow_symlinks=follow)
+            found = os.stat(at_path, dir_fd=at, follow_symlinks=self.follow)
         except OSError as error:
-            yield Skipped(path, self._why_not(level, name, error))
-            return
-        kind = stat.S_IFMT(found.st_mode)
-        if self._is_excluded(level, inner, name, folder=kind == stat.S_IFDIR):
-            return
+            return (Skipped(path, self._why_not(level, name, error)),)
+        folder = stat.S_ISDIR(found.st_mode)
+        if self.selects and self._is_excluded(level, inner, name, folder=folder):
+            return ()
         if len(path) > MAX_PATH or len(self.levels) >= MAX_DEPTH:
-            yield Skipped(path, "its path is too long")
-        elif kind == stat.S_IFREG:
-            yield Found(_entry(EntryKind.FILE, path, found), self._source(inner))
-        elif kind == stat.S_IFLNK:
+            return (Skipped(path, "its path is too long"),)
+        if stat.S_ISREG(found.st_mode):  # most are; they are spared a generator of their own
+            return (Found(_entry(EntryKind.FILE, path, found), self.prefix + inner),)
+        return self._visit_other(level, name, inner, path, found)
+
+    def _visit_other(
+        self, level: _Level, name: bytes, inner: bytes, path: bytes, found: os.stat_result
+    ) -> Iterator[Found | Skipped]:
+        """What is no file."""
+        kind = stat.S_IFMT(found.st_mode)
+        if kind == stat.S_IFLNK:
             yield self._symlink(level, name, inner, path, found)
         elif kind != stat.S_IFDIR:
             yield Skipped(path, f"{_KINDS.get(kind, 'a special file')} can't be sent")
         elif any(above.identity == (found.st_dev, found.st_ino) for above in self.levels):
             yield Skipped(path, "a symlink that leads back to a folder above it")
         else:
-            yield Found(_entry(EntryKind.DIRECTORY, path, found), self._source(inner))
+            yield Found(_entry(EntryKind.DIRECTORY, path, found), self.prefix + inner)
             below = Folder(level.folder, name)
             skipped = self._enter(below, inner + b"/", found, level.scopes)
             if skipped is not None:
@@ -237,10 +243,10 @@ class _Walk:
             target = os.readlink(at_path, dir_fd=at)
         except OSError as error:
             return Skipped(path, reading(error).message)
-        return Found(_entry(EntryKind.SYMLINK, path, found, target), self._source(inner))
+        return Found(_entry(EntryKind.SYMLINK, path, found, target), self.prefix + inner)
 
     def _why_not(self, level: _Level, name: bytes, error: OSError) -> str:
-        if self.options.symlinks == "follow":
+        if self.follow:
             try:
                 at_path, at = self.handles.locate(level.folder, name)
                 if stat.S_ISLNK(os.stat(at_path, dir_fd=at, follow_symlinks=False).st_mode):
@@ -248,9 +254,6 @@ class _Walk:
             except OSError:
                 pass
         return reading(error).message
-
-    def _source(self, inner: bytes) -> bytes:
-        return self.prefix + inner
 
 
 def _entry(kind: EntryKind, path: bytes, found: os.stat_result, target: bytes = b"") -> Entry:

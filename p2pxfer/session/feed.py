@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Final, NamedTuple, Protocol
 
@@ -109,8 +109,8 @@ class Feed(Protocol):
     def drop(self, number: int) -> None:
         """Nothing more of this file is wanted."""
 
-    def taken(self, piece: Piece) -> None:
-        """This piece was taken from the front."""
+    def taken(self, pieces: Sequence[Piece]) -> None:
+        """These pieces were taken from the front."""
 
     def done_with(self, content: Content) -> None:
         """Nobody looks at this block's bytes any more."""
@@ -195,9 +195,9 @@ class FileFeed:
         self._dropped = number
         self._more.set()
 
-    def taken(self, piece: Piece) -> None:
-        """This piece was taken from the front."""
-        self._waiting -= charge(piece)
+    def taken(self, pieces: Sequence[Piece]) -> None:
+        """These pieces were taken from the front."""
+        self._waiting -= sum(map(charge, pieces))
         if self._waiting < AHEAD:
             self._more.set()
 
@@ -263,30 +263,27 @@ class FileFeed:
 
     def _read_small(self, jobs: list[Job], batch: list[Piece]) -> int:
         """Read small files whole; returns how many bytes they had."""
-        size = 0
+        total = 0
         found = self._tree.read_small([(job.source, job.entry) for job in jobs])
-        for job, small in zip(jobs, found, strict=True):
+        for job, (size, mode, mtime_ns, data, failure, _) in zip(jobs, found, strict=True):
             number = job.number
-            if small.failure is not None:
-                batch.append(Closed(number, small.failure, b""))
+            if failure is not None:
+                batch.append(Closed(number, failure, b""))
                 continue
-            if small.data is None:  # it has grown since it was listed
+            if data is None:  # it has grown since it was listed
                 batch.extend(self._read(job))
                 continue
-            if small.size > MAX_WHOLE or (small.data and is_zero(small.data)):  # zeros cross bare
-                block = _content(number, small.data)
-                root = file_root([block.digest], small.size)
-                batch.append(Opened(number, small.size, small.mode, small.mtime_ns))
+            total += size
+            if size > MAX_WHOLE or (size and is_zero(data)):  # zeros cross bare
+                block = _content(number, data)
+                root = file_root([block.digest], size)
+                batch.append(Opened(number, size, mode, mtime_ns))
                 batch.append(block)
                 batch.append(Closed(number, None, root))
             else:
-                data = small.data
-                root, path = whole_root(data), job.entry.path
-                batch.append(
-                    Whole(number, small.size, small.mode, small.mtime_ns, root, data, path)
-                )
-            size += small.size
-        return size
+                root = whole_root(data)
+                batch.append(Whole(number, size, mode, mtime_ns, root, data, job.entry.path))
+        return total
 
     def _read(self, job: Job) -> Generator[Piece, None, None]:
         number = job.number

@@ -12,9 +12,9 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -248,7 +248,7 @@ class SendSide:
         return True
 
     def _pop(self) -> None:
-        self._feed.taken(self._feed.pieces.popleft())
+        self._feed.taken((self._feed.pieces.popleft(),))
 
     def _tell_started(self, size: int) -> None:
         assert self._current is not None
@@ -258,9 +258,8 @@ class SendSide:
     def _send_whole(self, exchange: Exchange) -> bool:
         """Send the small files at the front in one go; False when they have to wait."""
         pieces, outbox = self._feed.pieces, exchange.outbox
-        ready = list(takewhile(lambda piece: type(piece) is Whole, islice(pieces, MOST_WHOLE)))
-        run = [piece for piece in ready if isinstance(piece, Whole)]
-        del run[outbox.fits_whole([piece.size for piece in run]) :]
+        count = outbox.fits_whole(_small_sizes(pieces))
+        run = [piece for piece in islice(pieces, count) if isinstance(piece, Whole)]
         files = [piece[:5] for piece in run]
         sent = self._machine.files_sent(files)
         if sent is None:
@@ -272,11 +271,12 @@ class SendSide:
         del files[sent:], run[sent:]
         exchange.post(outbox.add_whole(files, [piece.data for piece in run]))
         for _ in run:
-            self._pop()
+            pieces.popleft()
+        self._feed.taken(run)
         last = run[-1]
         self._number, self._live = last.number, False
         self._progress.emit(FileStarted(last.path, last.size))
-        self._progress.emit(Advanced(sum(piece.size for piece in run)))
+        self._progress.emit(Advanced(sum([piece.size for piece in run])))
         return True
 
     def _send_block(self, exchange: Exchange, wanted: SendBlock, content: Content) -> None:
@@ -327,6 +327,14 @@ class SendSide:
             self._machine.end_manifest(self.skipped)
         self._progress.emit(Offered(self._listed, self._listed_size, complete))
         self.exchange.wake()
+
+
+def _small_sizes(pieces: Iterable[Piece]) -> Iterator[int]:
+    """Those of the small files at the front, as many as a frame is to have at most."""
+    for piece in islice(pieces, MOST_WHOLE):
+        if type(piece) is not Whole:
+            return
+        yield piece.size
 
 
 def _some(found: Iterator[Found | Skipped], room: int) -> list[Found | Skipped]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -51,7 +51,7 @@ class TextFeed:
     def drop(self, number: int) -> None:  # there is only one
         """Nothing is under way."""
 
-    def taken(self, piece: Piece) -> None:
+    def taken(self, pieces: Sequence[Piece]) -> None:
         """Nothing more will come."""
 
     def done_with(self, content: Content) -> None:
@@ -97,9 +97,9 @@ class StreamFeed:
         self.pieces.clear()
         self._waiting = 0
 
-    def taken(self, piece: Piece) -> None:
-        """This piece was taken from the front."""
-        self._waiting -= charge(piece)
+    def taken(self, pieces: Sequence[Piece]) -> None:
+        """These pieces were taken from the front."""
+        self._waiting -= sum(map(charge, pieces))
         self._more.set()
 
     def done_with(self, content: Content) -> None:

@@ -6,7 +6,7 @@ order. Payload is copied once, when its message is joined, or before `add_block`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from p2pxfer.transfer.frames import (
     DATA_TYPE,
@@ -97,14 +97,15 @@ class Outbox:
         self._size += HEADER_SIZE + length
         return full
 
-    def fits_whole(self, sizes: Sequence[int]) -> int:
-        """How many small files of these sizes fit into one frame."""
-        room = self.limit - HEADER_SIZE - WHOLE_SIZE
-        for count, size in enumerate(sizes):
+    def fits_whole(self, sizes: Iterable[int]) -> int:
+        """How many small files of these sizes fit into one frame; no more sizes are looked at."""
+        room, count = self.limit - HEADER_SIZE - WHOLE_SIZE, 0
+        for size in sizes:
             room -= WHOLE_FILE_SIZE + size
             if room < 0:
-                return count
-        return len(sizes)
+                break
+            count += 1
+        return count
 
     def flush(self) -> list[bytes]:
         """What is waiting, as one message; nothing if nothing is."""

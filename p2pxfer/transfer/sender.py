@@ -194,11 +194,12 @@ class Sender(Dialogue[SenderAction]):
         self._queue.append(Send(end))
 
     def upcoming(self, count: int, after: int = -1) -> list[tuple[int, Entry]]:
-        """Up to ``count`` files beyond entry ``after`` that will be opened next, to be read ahead."""
+        """Up to ``count`` files beyond entry ``after`` that will be opened next: to read ahead."""
         wanted, ledger = self._wanted, self._ledger
         begin = bisect_right(wanted, after)
         slots = (ledger[number] for number in islice(wanted, begin, None))
-        return list(islice(((slot.number, slot.entry) for slot in slots if not slot.refused), count))
+        ahead = ((slot.number, slot.entry) for slot in slots if not slot.refused)
+        return list(islice(ahead, count))
 
     def _current(self, number: int) -> Outgoing:
         if self._file is None or self._file.number != number:

@@ -159,6 +159,17 @@ def test_a_small_file_that_has_grown_is_left_to_be_opened(top, sources):
     assert (content.data, content.failure, content.size) == (None, None, 1000)
 
 
+def test_a_small_file_that_is_another_than_was_listed_is_read_as_it_is(top, sources):
+    """It need not be what the walk found, as long as it does not change while it is read."""
+    found, path = file_of(top), top / "in" / "file"
+    for content in (b"x" * 1000, b"y" * 999):
+        path.write_bytes(content)
+        path.chmod(0o600)
+        os.utime(path, ns=(1, 1))
+        (read,) = sources.read_small([found])
+        assert (read.data, read.mode, read.mtime_ns) == (content, 0o600, 1)
+
+
 def test_many_folders_deep_and_wide_with_few_descriptors(tmp_path, sources):
     """Depth 300, wide folders, and two arguments, with 256 descriptors to a process."""
     fd = os.open(tmp_path, os.O_RDONLY)

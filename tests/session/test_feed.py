@@ -44,7 +44,7 @@ class Reading:
         def closed() -> bool:
             while self.feed.pieces:
                 self.taken.append(self.feed.pieces.popleft())
-                self.feed.taken(self.taken[-1])
+                self.feed.taken(self.taken[-1:])
             return sum(isinstance(piece, Closed | Whole) for piece in self.taken) >= until
 
         await eventually(closed)

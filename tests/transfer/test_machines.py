@@ -288,7 +288,7 @@ def test_a_million_entries_leave_nothing_behind():
 
 
 def test_files_ahead_are_told_for_reading_ahead():
-    """What was refused in the meantime is left out."""
+    """What was refused in the meantime is left out, and what was told before if that is said."""
     sender = Sender(OFFER, KEY, 0.0)
     sender.add_entries([folder(b"d"), *(file(b"%d" % n, 1) for n in range(5))])
     drain(sender)
@@ -297,4 +297,6 @@ def test_files_ahead_are_told_for_reading_ahead():
     for message in (m.Accept(), m.Want(6), m.Failed(2, Failure.NO_SPACE)):
         sender.receive(message, 0.0)
     assert [number for number, _ in sender.upcoming(3)] == [1, 3, 4]
+    assert [number for number, _ in sender.upcoming(3, after=1)] == [3, 4, 5]
+    assert sender.upcoming(3, after=5) == []
     assert isinstance(sender.upcoming(1)[0][1], Entry)
