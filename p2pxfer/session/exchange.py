@@ -1,8 +1,8 @@
-"""One transfer machine over one channel: messages in, actions out, timers, the end.
+"""One transfer machine over one channel after another: messages in, actions out, timers, the end.
 
-`Exchange` drives a `Sender` or `Receiver` and owns everything that both sides do alike: packing,
-pumping, pings, stalls, giving up. What an action does to files is the business of the `Side` that
-it is given. No terminal, no paths.
+`Exchange` drives a `Sender` or `Receiver` and owns what both sides do alike: packing, pings,
+stalls, another link in place of one that broke, giving up. How messages reach the channel is
+`outflow`'s, and what an action does to files that of the `Side` it is given. No terminal, no paths.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +28,7 @@ from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import Progress, Reconnecting, Resumed, Stalled
 from p2pxfer.session.detour import Detour, FindDirect
 from p2pxfer.session.memory import steady
+from p2pxfer.session.outflow import Outflow
 from p2pxfer.session.side import Side
 from p2pxfer.transfer.actions import Done, Lost, Send
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
@@ -51,13 +51,11 @@ if TYPE_CHECKING:
 
 OUTGOING_LIMIT: Final = 1024 * 1024  # bytes packed ahead of the channel
 MOST_WAITING: Final = 32 * 1024 * 1024  # bytes; an honest side owes its peer half of that at most
-OVERHEAD: Final = 64  # bytes charged for a message beside its own, so that tiny ones are bounded
 SLICE: Final = 0.001  # seconds of the machine's deeds before other tasks get the loop
 FAREWELL: Final = 3.0  # seconds that the last words may take
 LINGER: Final = 10.0  # seconds for a sender to come back for a receipt that it may not have had
 MOST_UNHEARD: Final = 64  # messages; whoever begins anew says little before it is answered
 SIGN: Final = 1024  # bytes: a message up to that may be signs of life alone
-TELL_PAUSE: Final = 0.5  # seconds between two signs of what has been had, when little comes
 CLOSED: Final = "the connection to the other side broke"
 
 
@@ -114,16 +112,10 @@ class Exchange:
         self._continuity = continuity or Continuity()
         self._max_message = max(link.channel.max_message, MIN_MESSAGE)
         self._outbox = Outbox(self._max_message)
-        self._outgoing: deque[bytes] = deque()
-        self._waiting = 0  # bytes in there
-        self._again: deque[bytes] = deque()  # what the last channel may have lost, and signs
+        self._outflow = Outflow(link.channel, self._continuity, self._gone, self._closed)
         self._wake = asyncio.Event()
-        self._pour = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._told_at = 0.0
         self._error: BaseException | None = None
         self._cut: TransferError | None = None
-        self._pumping: asyncio.Task[None] | None = None
         self._receipt: Receipt | None = None
 
     def wake(self) -> None:
@@ -138,17 +130,15 @@ class Exchange:
 
     def has_room(self) -> bool:
         """Whether more content should be packed now."""
-        return self._waiting < OUTGOING_LIMIT
+        return self._outflow.waiting < OUTGOING_LIMIT
 
     def post(self, messages: list[bytes]) -> None:
         """Send full messages of the outbox, in order."""
-        for message in messages:
-            self._outgoing.append(message)
-            self._waiting += len(message) + OVERHEAD
-        if self._waiting > MOST_WAITING:
+        if not messages:
+            return
+        self._outflow.add(messages)
+        if self._outflow.waiting > MOST_WAITING:
             self.fail(PeerMisbehaved("the other side asks, and does not take the answers"))
-        if messages:
-            self._pour.set()
 
     @property
     def outbox(self) -> Outbox:
@@ -170,7 +160,7 @@ class Exchange:
         await self._detour.close()
 
     async def _run(self) -> Receipt:
-        self._pumping = asyncio.create_task(self._pump())
+        self._outflow.start()
         try:
             if self.link.channel.max_message < MIN_MESSAGE:
                 raise PeerMisbehaved("the other side takes no messages of a useful size")
@@ -180,7 +170,7 @@ class Exchange:
                 await self._greet(self.link)
             receipt = await self._drive()
             with contextlib.suppress(TransferError, TimeoutError):  # all is done already
-                await asyncio.wait_for(self._last_words(), FAREWELL)
+                await asyncio.wait_for(self._outflow.drain(), FAREWELL)
             return receipt
         except PeerRestarted:
             raise
@@ -192,25 +182,21 @@ class Exchange:
                 await self._say_farewell()
             raise
         finally:
-            self._pumping.cancel()
-            await asyncio.gather(self._pumping, return_exceptions=True)
+            await self._outflow.stop()
             self._detour.stop()
             self._leave_former()
 
     async def _say_farewell(self) -> None:
         """Get the last words across, where the other side listens or, going over, is about to."""
         if self._cut is None and (self._continuity.attached or self._former is not None):
-            await asyncio.shield(asyncio.wait_for(self._last_words(), FAREWELL))
+            await asyncio.shield(asyncio.wait_for(self._outflow.drain(), FAREWELL))
 
     async def _greet(self, link: Link) -> None:
         """Say on a new link where this side stands, and go on over it."""
         if link.channel.max_message < self._max_message:
             raise PeerMisbehaved("the other side came back and takes smaller messages only")
         self.link = link
-        self._again.clear()
-        greeting = self._continuity.attach()
-        with contextlib.suppress(TransferError):  # `_cut_off` will say so as well
-            await link.channel.send(greeting)
+        await self._outflow.follow(link.channel)
         self._listen(link)
 
     def _listen(self, link: Link) -> None:
@@ -221,7 +207,6 @@ class Exchange:
             self._take(channel, message)
         channel.on_message(lambda message: self._take(channel, message))
         self._detour.follow(link)
-        self._pour.set()
 
     async def _drive(self) -> Receipt:
         while True:
@@ -260,15 +245,13 @@ class Exchange:
         if smaller or (link.keys.role is Role.A and self._machine.phase >= Phase.CLOSING):
             self._detour.let_go(link)  # what is left is a few words: the other side may have ended
             return
-        assert self._pumping is not None
-        self._pumping.cancel()  # it may wait for room on the old channel; what it sent is kept
-        await asyncio.gather(self._pumping, return_exceptions=True)
+        await self._outflow.stop()  # it may wait for room on the old channel; what it sent is kept
         self._leave_former()
         self._former, self.unheard = self.link, early
         self._machine.reconnected(time.monotonic())
         self._progress.emit(link.path)
         await self._greet(link)
-        self._pumping = asyncio.create_task(self._pump())
+        self._outflow.start()
 
     def _leave_former(self) -> None:
         if self._former is not None:
@@ -349,64 +332,19 @@ class Exchange:
         now = time.monotonic()
         deadline = self._machine.deadline()
         timeout = None if deadline is None else max(0.0, deadline - now)
-        self._tell(idle=now - self._told_at >= TELL_PAUSE)
+        self._outflow.tell(resting=True)
         try:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
         except TimeoutError:
             self._machine.handle_timer(time.monotonic())
 
-    def _tell(self, *, idle: bool) -> None:
-        """Say how much has been had, now and then, so that the other side may forget it."""
-        sign = self._continuity.to_tell(idle=idle) if self._continuity.attached else None
-        if sign is not None:
-            self._told_at = time.monotonic()
-            self._again.append(sign)
-            self._pour.set()
-
-    async def _pump(self) -> None:
-        while True:
-            channel = self.link.channel
-            while self._carries(channel) and (message := self._next_message()) is not None:
-                try:
-                    await channel.send(message)
-                except TransferError:
-                    self._closed(channel)
-                    break
-                if len(message) > SIGN:
-                    self._machine.liveness.moved(time.monotonic())
-                if self.has_room():
-                    self._wake.set()
-            if channel is not self.link.channel:
-                continue
-            if not self._outgoing and not self._again:
-                self._empty.set()
-            self._pour.clear()
-            await self._pour.wait()
-
-    def _carries(self, channel: Channel) -> bool:
-        return self._cut is None and channel is self.link.channel
-
-    def _next_message(self) -> bytes | None:
-        if not self._continuity.attached:
-            return None
-        if self._again:
-            return self._again.popleft()
-        if not self._outgoing or not self._continuity.may_send():
-            return None
-        message = self._outgoing.popleft()
-        self._waiting -= len(message) + OVERHEAD
-        self._continuity.sent(message)
-        return message
-
-    async def _last_words(self) -> None:
-        """Wait until everything packed has been acknowledged by the far end."""
-        if self._cut is None:
-            self._empty.clear()
-            self._pour.set()
-            await self._empty.wait()
-        if self._cut is None:
-            await self.link.channel.drain()
+    def _gone(self, size: int) -> None:
+        """A message of ``size`` bytes was handed to the channel."""
+        if size > SIGN:
+            self._machine.liveness.moved(time.monotonic())
+        if self.has_room():
+            self._wake.set()
 
     def _take(self, channel: Channel, message: bytes) -> None:
         """A message has come over ``channel``."""
@@ -421,8 +359,7 @@ class Exchange:
         try:
             again = self._continuity.receive(message)
             if again is not None:
-                self._again.extend(again)
-                self._pour.set()
+                self._outflow.put_first(again)
                 return
             for frame in decode(message):
                 self._machine.receive(frame, now)
@@ -430,7 +367,7 @@ class Exchange:
                     self._side.take(frame.payload)
         except Exception as error:  # noqa: BLE001  # raised where the transfer is driven
             self.fail(error)
-        self._tell(idle=False)
+        self._outflow.tell(resting=False)
         self._wake.set()
 
     def _closed(self, channel: Channel) -> None:
@@ -440,7 +377,7 @@ class Exchange:
         """``channel`` carries nothing any more."""
         if channel is self.link.channel and self._cut is None:
             self._cut = error
-            self._empty.set()
+            self._outflow.cut()
             self._wake.set()
 
 
