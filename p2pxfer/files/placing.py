@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 
 from p2pxfer.files import collisions
 from p2pxfer.files.admission import Admission, Naming
@@ -19,7 +20,7 @@ from p2pxfer.files.naming import numbered, temporary
 from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new, sync_filesystem
 from p2pxfer.files.partial import CREATE, set_attributes, write_all
 from p2pxfer.files.records import Identity, Partial, Placed
-from p2pxfer.files.unnamed import UnnamedFiles, best_together, link_at, most_folders
+from p2pxfer.files.unnamed import UnnamedFiles, best_together, link_at, make_at, most_folders
 from p2pxfer.manifest import Failure
 
 SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
@@ -80,7 +81,7 @@ class Placing:
     def drop(self, nameless: Nameless) -> None:
         """Remove what was written, if it can be done and it did not get its name."""
         if nameless.linked:
-            self._unnamed.closed()
+            self._unnamed.closed(1)
         elif nameless.fd is not None:
             self._unnamed.close(nameless.fd)
             nameless.fd = None
@@ -102,29 +103,55 @@ class Placing:
                 return Partial.of(admission.entry, name, found)
         return None
 
-    def write_all(self, batch: Sequence[SmallFile], *, sync: bool) -> list[Nameless]:
+    def write_all(self, batch: Sequence[SmallFile]) -> list[Nameless]:
         """Write files: without any name where the system has such, else as temporaries.
 
         Nothing is linked in another's place, so what replaces a file is a temporary in any case.
         """
-        written: list[Nameless] = []
-        named: list[tuple[Nameless, SmallFile]] = []
         if self.journal is not None:
             self._remove_earlier(self.journal, [small.admission for small in batch])
-        with contextlib.suppress(OSError):  # the sync will say so again
-            self._watch(small.admission.folder for small in batch)
+        written: list[Nameless] = []
+        named: list[tuple[Nameless, SmallFile]] = []
+        folder = at = taken = None
+        left = 0
         for small in batch:
             admission = small.admission
             nameless = Nameless(admission)
             written.append(nameless)
-            if admission.naming is not Naming.REPLACE:
-                nameless.fd = self._unnamed.create(
-                    admission.folder, small.mode & 0o777, self._intend
-                )
-            if nameless.fd is None:
-                named.append((nameless, small))
+            if admission.folder is not folder:
+                folder = admission.folder
+                at = self._entered(folder)
+                if at is not None and taken is None:
+                    taken = left = self._unnamed.take(len(batch))
+            if at is not None and left and admission.naming is not Naming.REPLACE:
+                try:
+                    nameless.fd = make_at(at, small.mode & 0o777)
+                except OSError:  # making a temporary will say what is wrong, if it fails as well
+                    named.append((nameless, small))
+                    continue
+                left -= 1
+                _fill(nameless, nameless.fd, small)
             else:
-                self._fill(nameless, nameless.fd, small, sync=sync)
+                named.append((nameless, small))
+        self._unnamed.closed(left)
+        if named:
+            self._write_named(named)
+        return written
+
+    def _entered(self, folder: OutFolder) -> int | None:
+        """A handle on a folder that files are written into, where they need no names; else None.
+
+        Good until the next folder.
+        """
+        try:
+            self._watch([folder])
+            if self._unnamed.works(folder, self._intend):
+                return self._handles.locate(folder)[1]
+        except OSError:  # the sync, or making a temporary, will say so again
+            pass
+        return None
+
+    def _write_named(self, named: Sequence[tuple[Nameless, SmallFile]]) -> None:
         names = self.draw([small.admission for _, small in named])
         for (nameless, small), name in zip(named, names, strict=True):
             try:
@@ -132,26 +159,11 @@ class Placing:
             except OSError as error:
                 nameless.error = writing(error)
                 continue
-            self._fill(nameless, fd, small, sync=sync)
+            _fill(nameless, fd, small)
             try:
                 os.close(fd)
             except OSError as error:
                 nameless.error = nameless.error or writing(error)
-        return written
-
-    def _fill(self, nameless: Nameless, fd: int, small: SmallFile, *, sync: bool) -> None:
-        """Write all that is to be in a file."""
-        try:
-            data = small.data
-            written = os.write(fd, data)
-            if written < len(data):
-                write_all(fd, written, [memoryview(data)[written:]])
-            found = set_attributes(fd, small.mode, small.mtime_ns)
-            if sync:
-                os.fsync(fd)
-            nameless.identity = Identity.of(found)
-        except OSError as error:
-            nameless.error = writing(error)
 
     def _intend(self, folder: OutFolder, name: bytes) -> None:
         if self.journal is not None:
@@ -175,9 +187,18 @@ class Placing:
     def begin_sync(self, files: list[Nameless], before: Sequence[Batch]) -> Batch:
         """Do the same in a thread of its own, which then names what has no name at all.
 
-        So that is told the journal now, and found out with `place_all` whether it went well.
+        So that is told the journal now, and found out with `place_all` whether it went well. A few
+        files are synced one by one, at once.
         """
         batch = Batch(files, before)
+        if not CAN_SYNC_FILESYSTEM:  # each was, as it was written
+            return batch
+        if not self.syncs_together(len(files)) and all(
+            nameless.fd is not None for nameless in files
+        ):
+            for nameless in files:
+                _sync_one(nameless)
+            return batch
         try:
             places = self._places(nameless.admission for nameless in files)
         except OSError as error:
@@ -189,11 +210,15 @@ class Placing:
         if self._syncing is None:
             self._syncing = ThreadPoolExecutor(1, "p2pxfer-sync")
         try:
-            batch.synced = self._syncing.submit(_sync_and_link, places, links, earlier)
+            batch.synced = self._syncing.submit(
+                _sync_and_link, places, links, earlier, self._unnamed.descriptors
+            )
         except RuntimeError:  # no thread is to be had: nobody will run what was queued
             self._syncing = None
             batch.synced = Future()
-            batch.synced.set_result(_sync_and_link(places, links, earlier))
+            batch.synced.set_result(
+                _sync_and_link(places, links, earlier, self._unnamed.descriptors)
+            )
         return batch
 
     def _links(self, files: list[Nameless]) -> dict[int, list[Nameless]]:
@@ -215,10 +240,10 @@ class Placing:
                 assert at is not None
                 links[os.dup(at)] = some
         if self.journal is not None:
-            for some in links.values():
-                self.journal.placed(_placed(some))
-                for nameless in some:
-                    nameless.noted = True
+            noted = list(chain.from_iterable(links.values()))
+            self.journal.placed(_placed(noted))
+            for nameless in noted:
+                nameless.noted = True
         return links
 
     def _places(self, admissions: Iterable[Admission]) -> list[int]:
@@ -269,7 +294,11 @@ class Placing:
         if self.journal is not None and lost is None:
             self.journal.placed(_placed([nameless for nameless in batch if not nameless.noted]))
         gone, stuck = [], []
+        linked = 0
         for nameless in batch:
+            if nameless.linked:  # by the thread that synced it
+                linked += 1
+                continue
             admission = nameless.admission
             nameless.error = nameless.error or lost
             wanted = admission.name
@@ -282,6 +311,7 @@ class Placing:
                 stuck.append(self.still_there(admission, nameless.name))
             elif self.journal is not None and admission.name != wanted:
                 self.journal.placed(_placed([nameless]))
+        self._unnamed.closed(linked)
         if self.journal is not None:
             self.journal.forgotten(gone)
             self.journal.settled(nameless.admission.entry.path for nameless in batch)
@@ -293,9 +323,7 @@ class Placing:
         """Give a file its target's name, or remove it and say why not."""
         admission, fd = nameless.admission, nameless.fd
         try:
-            if nameless.linked:
-                self.drop(nameless)
-            elif fd is None:
+            if fd is None:
                 name = nameless.name
                 self._give_name(admission, lambda target: self._rename(admission, name, target))
             else:
@@ -383,22 +411,50 @@ def _placed(batch: Sequence[Nameless]) -> list[Placed]:
     ]
 
 
+def _fill(nameless: Nameless, fd: int, small: SmallFile) -> None:
+    """Write all that is to be in a file."""
+    _, data, mode, mtime_ns = small
+    try:
+        written = os.write(fd, data)
+        if written < len(data):
+            write_all(fd, written, [memoryview(data)[written:]])
+        found = set_attributes(fd, mode, mtime_ns)
+        if not CAN_SYNC_FILESYSTEM:
+            os.fsync(fd)
+        nameless.identity = Identity.of(found)
+    except OSError as error:
+        nameless.error = writing(error)
+
+
+def _sync_one(nameless: Nameless) -> None:
+    """Bring one that has a handle to the disk."""
+    if nameless.error is None and nameless.fd is not None:
+        try:
+            os.fsync(nameless.fd)
+        except OSError as error:
+            nameless.error = writing(error)
+
+
 def _sync_and_link(
     places: Sequence[int],
     links: Mapping[int, Sequence[Nameless]],
     before: Sequence[Future[EntryError | None]],
+    descriptors: int,
 ) -> EntryError | None:
     """Sync, then name, unless files may be lost; what can't be named keeps its handle."""
     lost = _sync(places)
     safe = lost is None and all(earlier.result() is None for earlier in before)
     for at, some in links.items():
-        for nameless in some:
+        for nameless in some if safe else ():
             fd = nameless.fd
-            if safe and fd is not None:
-                with contextlib.suppress(OSError):
-                    link_at(fd, at, nameless.admission.name)
-                    nameless.fd, nameless.linked = None, True
-                    os.close(fd)
+            assert fd is not None
+            try:
+                link_at(fd, descriptors, at, nameless.admission.name)
+            except OSError:  # naming it will fail again, and say why
+                continue
+            nameless.fd, nameless.linked = None, True
+            with contextlib.suppress(OSError):
+                os.close(fd)
         os.close(at)
     return lost
 

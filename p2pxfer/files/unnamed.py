@@ -20,6 +20,7 @@ _BATCHES = 3  # of a tree that are open at once: one is written, two are synced
 _BATCH = 1024  # files, where as many may be open; each sync takes its time
 _LEAST_BATCH = 64  # below that temporaries serve better
 _SPARED = 256  # handles that are left to others
+_DESCRIPTORS = "/proc/self/fd"  # its names lead to what has none elsewhere (open(2))
 _TMPFILE = getattr(os, "O_TMPFILE", 0)
 _CREATE = _TMPFILE | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
 
@@ -43,29 +44,28 @@ class UnnamedFiles:
         self._open = 0
         self._most = 0
         self._works: dict[int, bool] = {}  # by device
+        self._descriptors = -1  # a handle on the folder in which each open file has a name
 
-    def create(
-        self, folder: OutFolder, mode: int, intend: Callable[[OutFolder, bytes], None]
-    ) -> int | None:
-        """A handle on a new file that can be linked into ``folder``; None where there is none.
+    def take(self, files: int) -> int:
+        """How many of so many files may be open beside what is; they count as open from now on."""
+        with _Process.lock:
+            taken = max(0, min(files, self._most - _Process.open))
+            _Process.open += taken
+        self._open += taken
+        return taken
+
+    def works(self, folder: OutFolder, intend: Callable[[OutFolder, bytes], None]) -> bool:
+        """Whether there are such files in ``folder``; tried once on each filesystem.
 
         Args:
-            folder: where it is to be.
-            mode: permission bits, from which the system takes those of the umask.
+            folder: where they are to be.
             intend: told the name of a file in the folder that is about to be made and removed.
         """
         works = self._works.get(folder.device)
         if works is None:
             self._most = _BATCHES * _open_together()
             works = self._works[folder.device] = self._try(folder, intend)
-        if not works or _Process.open >= self._most:
-            return None
-        try:
-            fd = self._make(folder, mode)
-        except OSError:  # making a temporary will say what is wrong, if it fails as well
-            return None
-        self._count(1)
-        return fd
+        return works
 
     def link(self, fd: int, folder: OutFolder, name: bytes) -> None:
         """Give it its name.
@@ -76,37 +76,42 @@ class UnnamedFiles:
         """
         path, at = self._handles.locate(folder, name)
         assert at is not None
-        link_at(fd, at, path)
+        link_at(fd, self._descriptors, at, path)
 
-    def closed(self) -> None:
-        """Somebody else has closed one."""
-        self._count(-1)
+    @property
+    def descriptors(self) -> int:
+        """What `link_at` goes by; good until `finish`."""
+        return self._descriptors
+
+    def closed(self, files: int) -> None:
+        """So many are closed, or were never made."""
+        self._open -= files
+        with _Process.lock:
+            _Process.open -= files
 
     def finish(self) -> None:
         """Nothing of the tree is open any more; idempotent."""
-        self._count(-self._open)
-
-    def _count(self, more: int) -> None:
-        self._open += more
-        with _Process.lock:
-            _Process.open += more
+        self.closed(self._open)
+        if self._descriptors >= 0:
+            os.close(self._descriptors)
+            self._descriptors = -1
 
     def close(self, fd: int) -> None:
         """Let go of it: without a name it is gone."""
-        self._count(-1)
+        self.closed(1)
         with contextlib.suppress(OSError):  # what is to stay was synced
             os.close(fd)
-
-    def _make(self, folder: OutFolder, mode: int) -> int:
-        path, at = self._handles.locate(folder)
-        return os.open(path, _CREATE, mode, dir_fd=at)
 
     def _try(self, folder: OutFolder, intend: Callable[[OutFolder, bytes], None]) -> bool:
         """Whether the folder's filesystem has such files, and links to them."""
         if not self._most:
             return False
         try:
-            fd = self._make(folder, 0o600)
+            if self._descriptors < 0:
+                self._descriptors = os.open(_DESCRIPTORS, os.O_RDONLY | os.O_DIRECTORY)
+            _, at = self._handles.locate(folder)
+            assert at is not None
+            fd = make_at(at, 0o600)
         except OSError:
             return False
         probe = temporary(b"", NAME_LIMIT)
@@ -123,9 +128,22 @@ class UnnamedFiles:
         return True
 
 
-def link_at(fd: int, at: int, name: bytes) -> None:
+def make_at(at: int, mode: int) -> int:
+    """A handle on a new one that can be linked into the folder ``at``.
+
+    Args:
+        at: a handle on the folder.
+        mode: permission bits, from which the system takes those of the umask.
+
+    Raises:
+        OSError: there can be none.
+    """
+    return os.open(b".", _CREATE, mode, dir_fd=at)
+
+
+def link_at(fd: int, descriptors: int, at: int, name: bytes) -> None:
     """Give it a name in the folder ``at``; errors as of `UnnamedFiles.link`."""
-    os.link(b"/proc/self/fd/%d" % fd, name, dst_dir_fd=at)
+    os.link(b"%d" % fd, name, src_dir_fd=descriptors, dst_dir_fd=at)
 
 
 def best_together() -> int:

@@ -35,7 +35,7 @@ from p2pxfer.files.space import Space, free_space
 from p2pxfer.files.unnamed import best_together
 from p2pxfer.manifest import Entry, Failure
 
-__all__ = ["Batch", "OutputTree", "SmallFile"]
+__all__ = ["Batch", "Nameless", "OutputTree", "SmallFile"]
 
 
 class OutputTree:
@@ -153,20 +153,21 @@ class OutputTree:
         lost = self._placing.sync(each.admission for each in batch) if together else None
         return self._named(batch, lost)
 
-    def write_small(self, batch: Sequence[SmallFile], before: Iterable[Batch] = ()) -> Batch:
-        """Write many small files, and begin to sync them; `together` serve best.
+    def write_small(self, files: Sequence[SmallFile]) -> list[Nameless]:
+        """Write small files, which get their names by `sync_small` and `name_small`."""
+        return self._placing.write_all(files)
+
+    def sync_small(self, files: list[Nameless], before: Iterable[Batch] = ()) -> Batch:
+        """Begin to sync what was written; `together` serve best.
 
         Args:
-            batch: what to write.
-            before: what was written before and has no names yet.
+            files: what `write_small` gave.
+            before: what was written before, and had no names when the first of these was written.
 
         Returns:
             What `name_small` or `drop_small` has to be told.
         """
-        together = self._placing.syncs_together(len(batch))
-        files = self._placing.write_all(batch, sync=not together)
-        earlier = list(before)
-        return self._placing.begin_sync(files, earlier) if together else Batch(files, earlier)
+        return self._placing.begin_sync(files, list(before))
 
     def name_small(self, batch: Batch) -> list[EntryError | None]:
         """Name what was written, once it is on the disk; of two batches, the earlier one first.

@@ -1,7 +1,7 @@
 """Files, directories and symlinks that go below a directory: the `Sink` for trees.
 
-Runs in a worker thread. Small files are held until many can be written, synced and named together;
-while some are synced, the next are written.
+Runs in a worker thread. Small files are written as they come, and wait until many can be synced and
+named together; while some are synced, the next are written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from p2pxfer.files.basis import Basis
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.partial import PartialFile
-from p2pxfer.files.writer import Batch, OutputTree, SmallFile
+from p2pxfer.files.writer import Batch, Nameless, OutputTree, SmallFile
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, block_size
 from p2pxfer.session.sinks import (
     Arrived,
@@ -72,8 +72,11 @@ class TreeSink:
         self._asking: list[int] = []
         self._likely: list[int] = []
         self._file: IncomingFile | None = None
-        self._small: list[tuple[int, SmallFile]] = []
-        self._small_bytes = 0
+        self._small: list[SmallFile] = []  # about to be written
+        self._numbers: list[int] = []  # of the present batch: of what was written, then of these
+        self._written: list[Nameless] = []
+        self._before: list[Batch] = []  # on their way to the disk when the first was written
+        self._batch_bytes = 0
         self._together = tree.together
         self._syncing: deque[tuple[list[int], Batch]] = deque()  # small files without names yet
         self._whole: list[tuple[int, tuple[PartialFile, int, int]]] = []
@@ -157,7 +160,7 @@ class TreeSink:
 
     def waits(self) -> bool:
         """Whether small files are held back."""
-        return bool(self._small or self._syncing)
+        return bool(self._numbers or self._syncing)
 
     def apply(self, deeds: Sequence[Deed], *, idle: bool) -> list[Result]:
         """Write what has come; small files are written, synced and named together."""
@@ -168,9 +171,10 @@ class TreeSink:
                     self._take(file, content, results)
             else:
                 self._do(deed, results)
+        self._write_small()
         if idle:
             self._flush(results)
-            self._name_small(results, 0)
+        self._name_small(results, 0 if idle else SYNCING)
         return results
 
     def _do(self, deed: BeginFile | Arrived | EndFile | MakeEntry, results: list[Result]) -> None:
@@ -195,7 +199,7 @@ class TreeSink:
         if keep:
             self._flush([])
             self._name_small([], 0)
-        for _, batch in self._syncing:
+        for batch in (*(batch for _, batch in self._syncing), Batch(self._written, [])):
             self._tree.drop_small(batch)
         if self._file is not None:
             self._file.close()
@@ -221,8 +225,6 @@ class TreeSink:
         if not fresh or self._max_size is not None:
             for part in in_parts(file, content):
                 self._do(part, results)
-            if self._small:  # what is held of the same frame keeps all of it
-                self._small_bytes += size
             return
         self._begun_size += size
         self._needs_room(number)
@@ -230,10 +232,11 @@ class TreeSink:
         self._add_small(number, SmallFile(admission, content, mode, mtime_ns), results)
 
     def _add_small(self, number: int, small: SmallFile, results: list[Result]) -> None:
-        """Hold a small file until enough of them are there."""
-        self._small.append((number, small))
-        self._small_bytes += len(small.data)
-        if len(self._small) >= self._together or self._small_bytes >= SMALL_BYTES:
+        """One more of the present batch, which is flushed when it is large enough."""
+        self._numbers.append(number)
+        self._small.append(small)
+        self._batch_bytes += len(small.data)
+        if len(self._numbers) >= self._together or self._batch_bytes >= SMALL_BYTES:
             self._flush(results)
 
     def _begin(self, begin: BeginFile, results: list[Result]) -> None:
@@ -404,14 +407,22 @@ class TreeSink:
         self._tree.abandon(self._admissions.pop(file.begin.number))
         results.append(Ended(file.begin.number, failure, reason))
 
+    def _write_small(self) -> None:
+        """Write what has come of the present batch."""
+        if self._small:
+            if not self._written:
+                self._before = [batch for _, batch in self._syncing]
+            small, self._small = self._small, []
+            self._written += self._tree.write_small(small)
+
     def _flush(self, results: list[Result]) -> None:
-        """Write the small files that wait, then name those that were synced meanwhile."""
-        small, self._small, self._small_bytes = self._small, [], 0
-        if not small:
+        """Begin to sync the present batch, then name those that were synced meanwhile."""
+        self._write_small()
+        if not self._written:
             return
-        before = [batch for _, batch in self._syncing]
-        batch = self._tree.write_small([file for _, file in small], before)
-        self._syncing.append(([number for number, _ in small], batch))
+        batch = self._tree.sync_small(self._written, self._before)
+        self._syncing.append((self._numbers, batch))
+        self._numbers, self._written, self._before, self._batch_bytes = [], [], [], 0
         self._name_small(results, SYNCING)
 
     def _name_small(self, results: list[Result], left: int) -> None:

@@ -79,7 +79,9 @@ def deliver(tree, files):
             if not (held and tree.keep(admission, len(content), 0o444, MTIME)):
                 travelled += len(content)
                 small.append(SmallFile(admission, content, 0o444, MTIME))
-    for item, error in zip(small, tree.name_small(tree.write_small(small)), strict=True):
+    for item, error in zip(
+        small, tree.name_small(tree.sync_small(tree.write_small(small))), strict=True
+    ):
         if error is not None:
             failed[item.admission.entry.path] = error.failure
     tree.finish()

@@ -93,7 +93,9 @@ def test_a_symlink_swapped_in_between_check_and_write(root, outside):
             put(tree, name + b"/f")
         (root / "a").rename(root / "moved")
         (root / "a").symlink_to(outside)
-        (error,) = tree.name_small(tree.write_small([SmallFile(waiting, b"x", 0o644, 1)]))
+        (error,) = tree.name_small(
+            tree.sync_small(tree.write_small([SmallFile(waiting, b"x", 0o644, 1)]))
+        )
         assert error is not None
         with pytest.raises(EntryError):
             tree.make_symlink(link)
@@ -139,7 +141,9 @@ def test_a_file_swapped_for_a_symlink_before_it_is_replaced(root, outside):
         admission = tree.admit(Entry(EntryKind.FILE, b"f", 1, 0o644, 1))
         (root / "f").unlink()
         (root / "f").symlink_to(outside / "precious")
-        assert tree.name_small(tree.write_small([SmallFile(admission, b"x", 0o644, 1)])) == [None]
+        assert tree.name_small(
+            tree.sync_small(tree.write_small([SmallFile(admission, b"x", 0o644, 1)]))
+        ) == [None]
     assert (root / "f").read_bytes() == b"x"
     assert not (root / "f").is_symlink()
 
@@ -209,7 +213,9 @@ def test_one_name_twice(out, root):
     out.admit(folder_entry(b"d"))
     twice = [out.admit(Entry(EntryKind.FILE, b"d/f", 1, 0o644, 1)) for _ in range(2)]
     outcomes = out.name_small(
-        out.write_small([SmallFile(a, b"%d" % n, 0o644, 1) for n, a in enumerate(twice)])
+        out.sync_small(
+            out.write_small([SmallFile(a, b"%d" % n, 0o644, 1) for n, a in enumerate(twice)])
+        )
     )
     assert [error and error.failure for error in outcomes] == [None, Failure.EXISTS]
     assert (root / "d" / "f").read_bytes() == b"0"

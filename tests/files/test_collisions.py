@@ -71,7 +71,9 @@ def test_two_spellings_admitted_before_either_is_written(root):
     """Found when the second is to be named."""
     with OutputTree(root, existing=ExistingPolicy.OVERWRITE) as tree:
         both = [tree.admit(Entry(EntryKind.FILE, n, 1, 0o644, 1)) for n in (b"A", b"a")]
-        outcomes = tree.name_small(tree.write_small([SmallFile(a, b"x", 0o644, 1) for a in both]))
+        outcomes = tree.name_small(
+            tree.sync_small(tree.write_small([SmallFile(a, b"x", 0o644, 1) for a in both]))
+        )
         assert [error and error.failure for error in outcomes] == [None, Failure.COLLISION]
 
 
@@ -84,9 +86,11 @@ def test_a_second_spelling_admitted_while_the_first_is_synced(root):
             admission = tree.admit(Entry(EntryKind.FILE, name, 1, 0o644, 1))
             return SmallFile(admission, data, 0o644, 1)
 
-        first = tree.write_small([small(name, b"1") for name in (b"A", b"b", b"c", b"d")])
+        first = tree.sync_small(
+            tree.write_small([small(name, b"1") for name in (b"A", b"b", b"c", b"d")])
+        )
         assert first.own is None  # it is on the disk
-        second = tree.write_small([small(b"a", b"2")], [first])
+        second = tree.sync_small(tree.write_small([small(b"a", b"2")]), [first])
         assert tree.name_small(first) == [None] * 4
         (error,) = tree.name_small(second)
         assert error.failure is Failure.COLLISION
@@ -115,7 +119,9 @@ def test_an_existing_file_is_no_collision_but_meets_the_first_name(root):
         first = tree.admit(Entry(EntryKind.FILE, b"F", 1, 0o644, 1))
         assert first.exists
         assert tree.admit(Entry(EntryKind.FILE, b"f", 1, 0o644, 1)).failure is Failure.COLLISION
-        assert tree.name_small(tree.write_small([SmallFile(first, b"x", 0o644, 1)])) == [None]
+        assert tree.name_small(
+            tree.sync_small(tree.write_small([SmallFile(first, b"x", 0o644, 1)]))
+        ) == [None]
         assert put(tree, b"f", b"y")[0] is Failure.COLLISION
     assert (root / "f").read_bytes() == b"x"
 

@@ -178,8 +178,8 @@ def test_what_is_written_while_others_are_named_is_known(journals, root):
             ]
             for letter in (b"a", b"b")
         )
-        batch = tree.write_small(first)
-        under_way = tree.write_small(second, [batch])
+        batch = tree.sync_small(tree.write_small(first))
+        under_way = tree.sync_small(tree.write_small(second), [batch])
         assert tree.name_small(batch) == [None] * 5
         (view,) = journals.all()
         there = {name for name in os.listdir(os.fsencode(root)) if b".p2pxfer-" in name}

@@ -6,10 +6,11 @@ import contextlib
 import os
 import random
 import sys
+import threading
 
 import pytest
 
-from p2pxfer.files import native
+from p2pxfer.files import native, unnamed
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.journal import Journals
@@ -102,6 +103,7 @@ def run_until(step, journals, root, policy):
         pass
     finally:
         sys.settrace(before)
+        unnamed._Process.lock = threading.Lock()  # nor does a killed process hold one
         tree._placing.close()  # a thread can't be killed: it comes to the end of what it is at
         for fd in handles() - open_before:  # a killed process tidies nothing up,
             with contextlib.suppress(OSError):
@@ -364,7 +366,7 @@ def test_what_is_changed_here_while_a_newer_one_comes(journals, root, policy, ke
         assert admission.failure is None
         (root / "s").chmod(0o644)
         (root / "s").write_bytes(b"mine, all mine")
-        batch = tree.write_small([SmallFile(admission, b"second", 0o644, 1)])
+        batch = tree.sync_small(tree.write_small([SmallFile(admission, b"second", 0o644, 1)]))
         (error,) = tree.name_small(batch)
     assert (error.failure if error else None) == (Failure.EXISTS if kept else None)
     assert arrived(root) == {b"s": b"mine, all mine" if kept else b"second"}
@@ -380,7 +382,7 @@ def test_a_newer_mtime_of_the_same_content(journals, root):
             admission = tree.admit(entry(b"s", b"x"))
             if tree.older(admission) is None:
                 assert tree.name_small(
-                    tree.write_small([SmallFile(admission, b"x", 0o600, 1)])
+                    tree.sync_small(tree.write_small([SmallFile(admission, b"x", 0o600, 1)]))
                 ) == [None]
             else:
                 assert tree.keep(admission, 1, 0o644, MTIME)

@@ -113,7 +113,9 @@ def test_folders_get_their_mode_and_mtime_when_all_below_is_done(out, root):
     out.admit(folder_entry(b"e", 0o750, 333))
     assert (root / "d").stat().st_mtime_ns != 111
     for admission in (later, inner):
-        assert out.name_small(out.write_small([SmallFile(admission, b"x", 0o644, 1)])) == [None]
+        assert out.name_small(
+            out.sync_small(out.write_small([SmallFile(admission, b"x", 0o644, 1)]))
+        ) == [None]
     assert (root / "d").stat().st_mtime_ns == 111  # done before the end
     out.finish()
     modes = {name: (root / name).stat() for name in ("d", "d/in", "e")}
@@ -262,7 +264,9 @@ def test_a_file_that_appears_meanwhile_is_not_lost(out, root):
     partial = out.open_file(admissions[1], 10)
     for name in ("f", "g"):
         (root / name).write_bytes(b"theirs")
-    (error,) = out.name_small(out.write_small([SmallFile(admissions[0], b"ours", 0o644, 1)]))
+    (error,) = out.name_small(
+        out.sync_small(out.write_small([SmallFile(admissions[0], b"ours", 0o644, 1)]))
+    )
     assert error.failure is Failure.EXISTS
     with pytest.raises(EntryError) as caught:
         partial.commit(0o644, 1)
@@ -279,7 +283,7 @@ def test_one_bad_file_does_not_spoil_a_batch(root, few, request):
     with OutputTree(root) as tree:
         small = [SmallFile(admit_file(tree, b"%d" % n), b"x", 0o644, 1) for n in range(10)]
         (root / "4").write_bytes(b"theirs")
-        outcomes = tree.name_small(tree.write_small(small))
+        outcomes = tree.name_small(tree.sync_small(tree.write_small(small)))
         assert [error and error.failure for error in outcomes] == [None] * 4 + [Failure.EXISTS] + [
             None
         ] * 5
@@ -300,14 +304,14 @@ def test_small_files_are_nobodys_until_they_are_whole(root):
         small = [
             SmallFile(admit_file(tree, n), b"x" * 10, 0o666, MTIME) for n in (b"a", b"b", b"c")
         ]
-        batch = tree.write_small(small)
+        batch = tree.sync_small(tree.write_small(small))
         assert os.listdir(root) == ["a"]
         tree.drop_small(batch)
         assert os.listdir(root) == ["a"]
         small = [
             small._replace(admission=admit_file(tree, small.admission.name)) for small in small
         ]
-        assert tree.name_small(tree.write_small(small)) == [None] * 3
+        assert tree.name_small(tree.sync_small(tree.write_small(small))) == [None] * 3
     assert sorted(os.listdir(root)) == ["a", "a (1)", "b", "c"]
     assert (root / "a").read_bytes() == b"theirs"
     for name in ("a (1)", "b", "c"):
@@ -332,7 +336,7 @@ def test_several_trees_share_the_handles_that_there_are(root, monkeypatch):
             for letter in b"abc":
                 admissions = [admit_file(tree, b"%c%d" % (letter, n)) for n in range(64)]
                 small = [SmallFile(admission, b"x", 0o644, 1) for admission in admissions]
-                batches.append((tree, tree.write_small(small)))
+                batches.append((tree, tree.sync_small(tree.write_small(small))))
         synced.set()
         assert all(tree.name_small(batch) == [None] * 64 for tree, batch in batches)
 
@@ -352,7 +356,7 @@ def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatc
         for number in range(4):
             admissions = [admit_file(tree, b"%d%d" % (number, n)) for n in range(5)]
             small = [SmallFile(admission, b"x", 0o644, 1) for admission in admissions]
-            syncing.append(tree.write_small(small, syncing))
+            syncing.append(tree.sync_small(tree.write_small(small), syncing))
             if number >= 2:
                 outcomes.append(tree.name_small(syncing.pop(0)))
         outcomes += [tree.name_small(batch) for batch in syncing]
@@ -372,7 +376,7 @@ def test_what_is_synced_was_open_before_anything_was_written(root, monkeypatch):
             tree.admit(folder_entry(folder))
             admissions = [admit_file(tree, folder + b"/%d" % n) for n in range(5)]
             small = [SmallFile(admission, b"x", 0o644, 1) for admission in admissions]
-            assert tree.name_small(tree.write_small(small)) == [None] * 5
+            assert tree.name_small(tree.sync_small(tree.write_small(small))) == [None] * 5
     assert synced == [str(root / "a")] * 3
 
 
@@ -428,7 +432,7 @@ def test_depth_300_with_few_descriptors(out, root):
         leaves.append(admit_file(out, path + b"/a"))
         path += b"/" + b"d" * 100
     small = [SmallFile(leaf, b"x", 0o644, 1) for leaf in leaves]
-    assert out.name_small(out.write_small(small)) == [None] * 300
+    assert out.name_small(out.sync_small(out.write_small(small))) == [None] * 300
     out.finish()
     depth = 0
     fd = os.open(root, os.O_RDONLY)
@@ -464,7 +468,7 @@ def test_without_a_thread_to_sync_in(root, monkeypatch):
     monkeypatch.setattr(placing, "ThreadPoolExecutor", Exhausted)
     with OutputTree(root) as tree:
         files = [SmallFile(admit_file(tree, b"%d" % n), b"x" * 10, 0o644, MTIME) for n in range(9)]
-        assert tree.name_small(tree.write_small(files)) == [None] * 9
+        assert tree.name_small(tree.sync_small(tree.write_small(files))) == [None] * 9
         tree.finish()
     assert sorted(os.listdir(root)) == [str(n) for n in range(9)]
 
@@ -482,8 +486,8 @@ def test_a_filesystem_below_that_fails_to_sync(root, monkeypatch):
         tree.admit(folder_entry(b"d"))
         admission = admit_file(tree, b"d/f")
         admission.folder.device += 1  # as if it were another one's
-        assert tree.name_small(tree.write_small([SmallFile(admission, b"x", 0o644, MTIME)])) == [
-            None
-        ]
+        assert tree.name_small(
+            tree.sync_small(tree.write_small([SmallFile(admission, b"x", 0o644, MTIME)]))
+        ) == [None]
         with pytest.raises(LocalFileError, match="the disk failed"):
             tree.finish()

@@ -44,7 +44,9 @@ def carry(source, tree, options=None, batch=64):
             SmallFile(admission, content.data, content.mode, content.mtime_ns)
             for (_, admission), content in zip(waiting, contents, strict=True)
         ]
-        for item, error in zip(small, tree.name_small(tree.write_small(small)), strict=True):
+        for item, error in zip(
+            small, tree.name_small(tree.sync_small(tree.write_small(small))), strict=True
+        ):
             if error is not None:
                 failed[item.admission.entry.path] = error.failure
         waiting.clear()
@@ -72,7 +74,9 @@ def put(tree, path, data=b"x", mode=0o644, mtime_ns=1_000_000_000):
     admission = tree.admit(Entry(EntryKind.FILE, path, len(data), mode, mtime_ns))
     if admission.failure is not None:
         return admission.failure, admission.name
-    (error,) = tree.name_small(tree.write_small([SmallFile(admission, data, mode, mtime_ns)]))
+    (error,) = tree.name_small(
+        tree.sync_small(tree.write_small([SmallFile(admission, data, mode, mtime_ns)]))
+    )
     return error and error.failure, admission.name
 
 
