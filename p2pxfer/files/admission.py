@@ -131,22 +131,23 @@ class Gate:
     def _judge(self, admission: Admission) -> None:
         entry = admission.entry
         path = SafePath.parse(entry.path, self._rules)
-        if len(path.name) > self._name_limit:
+        name = path.name
+        if len(name) > self._name_limit:
             raise EntryError(Failure.UNSAFE_NAME, "the name is too long for this filesystem")
         folder = self._folders.enter(path.parent)
         if folder is None:
             raise EntryError(Failure.PARENT_FAILED, "the folder that it belongs into was not made")
-        admission.folder, admission.name = folder, path.name
+        admission.folder, admission.name = folder, name
         if entry.kind is EntryKind.SYMLINK and not self._unsafe_symlinks:
             wrong = safe_target(entry.target, len(path.parts) - 1, self._rules)
             if wrong is not None:
                 raise EntryError(Failure.UNSAFE_TARGET, wrong)
         # Nothing of anybody's is in a fresh folder; two entries of one name meet as they are named.
-        found = None if folder.fresh else self._look(folder, path.name)
+        found = None if folder.fresh else self._look(folder, name)
         if entry.kind is EntryKind.DIRECTORY:
             self._make_directory(admission, found)
             return
-        if not self._is_ours(admission, found) and found is not None:
+        if not folder.fresh and not self._is_ours(admission, found) and found is not None:
             self._judge_existing(admission, found)
         if admission.failure is None:
             admission.held = True
@@ -205,8 +206,6 @@ class Gate:
 
     def _is_ours(self, admission: Admission, found: os.stat_result | None) -> bool:
         """Whether an earlier run of this transfer put it there, and nobody touched it since."""
-        if admission.folder.fresh:
-            return False
         wanted = admission.name
         for placed in self._placed(admission.entry.path):
             there = found

@@ -103,9 +103,9 @@ class OutFolders:
         """One more entry of ``folder`` is under way."""
         folder.pending += 1
 
-    def release(self, folder: OutFolder) -> None:
-        """One entry of ``folder`` is settled, one way or the other."""
-        folder.pending -= 1
+    def release(self, folder: OutFolder, entries: int = 1) -> None:
+        """So many entries of ``folder`` are settled, one way or the other."""
+        folder.pending -= entries
         self._finish(folder)
 
     def finish(self) -> None:

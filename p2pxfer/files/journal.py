@@ -249,8 +249,9 @@ class Journal:
 
     def settled(self, paths: Iterable[bytes]) -> None:
         """All that was placed has its name: these entries, of those that had a temporary kept."""
-        for path in paths:
-            self._under_way.pop(path, None)
+        if self._under_way:
+            for path in paths:
+                self._under_way.pop(path, None)
         self._append(encoded(Kind.SETTLED))
 
     def forgotten(self, paths: Iterable[bytes]) -> None:

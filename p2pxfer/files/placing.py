@@ -292,7 +292,7 @@ class Placing:
             For each None, or why it was removed.
         """
         if self.journal is not None and lost is None:
-            self.journal.placed(_placed([nameless for nameless in batch if not nameless.noted]))
+            self.journal.placed(_placed(nameless for nameless in batch if not nameless.noted))
         gone, stuck = [], []
         linked = 0
         for nameless in batch:
@@ -403,9 +403,9 @@ def _require_untouched(path: bytes, at: int | None, ours: Identity) -> None:
             raise EntryError(Failure.EXISTS, "it was changed here meanwhile, and was kept")
 
 
-def _placed(batch: Sequence[Nameless]) -> list[Placed]:
+def _placed(batch: Iterable[Nameless]) -> list[Placed]:
     return [
-        Placed(nameless.admission.entry.path, nameless.admission.name, nameless.identity)
+        Placed((admission := nameless.admission).entry.path, admission.name, nameless.identity)
         for nameless in batch
         if nameless.error is None and nameless.identity is not None
     ]

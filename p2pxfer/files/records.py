@@ -55,7 +55,9 @@ class Identity(NamedTuple):
     @classmethod
     def of(cls, found: os.stat_result) -> Identity:
         """Of what stat has found."""
-        mtime_ns = min(max(found.st_mtime_ns, _LEAST_I64), _MOST_I64)
+        mtime_ns = found.st_mtime_ns
+        if not _LEAST_I64 <= mtime_ns <= _MOST_I64:
+            mtime_ns = _LEAST_I64 if mtime_ns < 0 else _MOST_I64
         return cls(found.st_dev & _U64, found.st_ino & _U64, found.st_size, mtime_ns)
 
 

@@ -21,7 +21,7 @@ from p2pxfer.errors import LocalFileError
 from p2pxfer.files.admission import Admission, ExistingPolicy, Gate, kept
 from p2pxfer.files.basis import Basis, open_older
 from p2pxfer.files.failures import EntryError, writing
-from p2pxfer.files.folders import OutFolders
+from p2pxfer.files.folders import OutFolder, OutFolders
 from p2pxfer.files.handles import HANDLES
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.nameless import Batch, Nameless, SmallFile
@@ -347,8 +347,14 @@ class OutputTree:
 
     def _named(self, batch: Sequence[Nameless], lost: EntryError | None) -> list[EntryError | None]:
         outcomes = self._placing.place_all(batch, lost)
+        settled: dict[OutFolder, int] = {}
         for nameless in batch:
-            self._settle(nameless.admission)
+            admission = nameless.admission
+            if admission.held:
+                admission.held = False
+                settled[admission.folder] = settled.get(admission.folder, 0) + 1
+        for folder, entries in settled.items():
+            self._folders.release(folder, entries)
         return outcomes
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from p2pxfer.errors import IntegrityError, LocalFileError
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.basis import Basis
-from p2pxfer.files.hashing import FileRoot, block_digest, whole_root, zero_digest
+from p2pxfer.files.hashing import FileRoot, WholeRoots, block_digest, zero_digest
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.manifest import Entry, EntryKind, Failure
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
@@ -43,9 +43,11 @@ class ArrivedWhole(NamedTuple):
             IntegrityError: it is another.
         """
         payload = memoryview(self.payload)
+        root_of = WholeRoots().of
         for file in self.files:
-            content = payload[file.offset : file.offset + file.size]
-            if whole_root(content) != file.root:
+            offset = file.offset
+            content = payload[offset : offset + file.size]
+            if root_of(content) != file.root:
                 raise IntegrityError("a file arrived damaged; nothing of it was written")
             yield file, content
 

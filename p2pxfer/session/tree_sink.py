@@ -430,13 +430,12 @@ class TreeSink:
         syncing = self._syncing
         while syncing and (len(syncing) > left or syncing[0][1].known()):
             numbers, batch = syncing.popleft()
-            well: list[int] = []
-            for number, error in zip(numbers, self._tree.name_small(batch), strict=True):
-                if error is None:
-                    well.append(number)
-                else:
-                    results.append(_ended(number, error))
-            results.append(EndedWell(well))
+            outcomes = self._tree.name_small(batch)
+            if any(outcomes):
+                both = list(zip(numbers, outcomes, strict=True))
+                results += [_ended(number, error) for number, error in both if error is not None]
+                numbers = [number for number, error in both if error is None]
+            results.append(EndedWell(numbers))
 
     def _flush_whole(self, results: list[Result]) -> None:
         whole, self._whole = self._whole, []

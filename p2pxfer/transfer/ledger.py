@@ -150,10 +150,12 @@ class Ledger:
         slot.move(Step.MAKE)
         return False
 
-    def front_over(self) -> bool:
-        """Whether the first entry that is not settled is over."""
-        slot = self._slots.get(self.settled)
-        return slot is not None and slot.stage is Stage.OVER
+    def settle_over(self) -> list[Outcome]:
+        """Settle what is over, up to the first entry that is not."""
+        slots, outcomes = self._slots, []
+        while (slot := slots.get(self.settled)) is not None and slot.stage is Stage.OVER:
+            outcomes.append(self.settle())
+        return outcomes
 
     def settle(self) -> Outcome:
         """Forget the first entry that is not settled; its weight is held until `release`."""

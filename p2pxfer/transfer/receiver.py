@@ -195,8 +195,7 @@ class Receiver(Dialogue[a.ReceiverAction]):
             self._settle()
 
     def _settle(self) -> None:
-        while self._ledger.front_over():
-            self._outcomes.append(self._ledger.settle())
+        self._outcomes += self._ledger.settle_over()
 
     def _activity(self) -> m.Activity:
         if self.phase is Phase.OFFERED and self._asked:
