@@ -1,6 +1,6 @@
 """The application: commands, ``--help``, ``--version``, and how a process ends.
 
-A command imports what it needs when it runs, so that ``--help`` answers at once.
+A command is loaded when it is typed, and imports what it needs when it runs.
 """
 
 # ruff: noqa: PLC0415  # --help must answer at once
@@ -11,28 +11,59 @@ import gc
 import os
 import sys
 import threading
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.main import get_command
 
 from p2pxfer import __version__
-from p2pxfer.cli.camera import camera
-from p2pxfer.cli.clean import clean
-from p2pxfer.cli.doctor import doctor
 from p2pxfer.cli.manual import EXIT_CODES, OVERVIEW, GroupedCommand, Overview
-from p2pxfer.cli.receive import receive
-from p2pxfer.cli.send import send
-from p2pxfer.cli.serve import serve
 from p2pxfer.errors import ExitCode
 
+# What the list of commands says of each; it lives in the module of that name.
+COMMANDS = {
+    "send": "Send; shows a code.",
+    "receive": "Receive; asks for the code.",
+    "serve": "Run a rendezvous for others to meet at.",
+    "clean": "Remove what unfinished transfers have left.",
+    "doctor": "See what works here, and what to do.",
+    "camera": "See through another machine's camera.",
+}
 COMPLETIONS = ("--show-completion", "--install-completion")
 SHELLS = ("bash", "zsh", "fish")
 LOADING = (120_000, 20, 50)  # objects, rounds, rounds: nothing that a command loads is garbage
 LAST_MOMENT = 0.2  # seconds that a worker thread has to end by itself
 
+
+class Commands(Mapping[str, Any]):
+    """The commands, each loaded when it is looked up: the one that is typed, or all for a list."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        return _command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class Application(Overview):
+    """The whole of it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = Commands()  # type: ignore[assignment]  # it is read, and not written
+
+
 app = typer.Typer(
     name="p2pxfer",
-    cls=Overview,
+    cls=Application,
     help=OVERVIEW,
     epilog=EXIT_CODES,
     rich_markup_mode=None,
@@ -61,12 +92,15 @@ def _p2pxfer(
         raise typer.Exit(ExitCode.USAGE)
 
 
-app.command(cls=GroupedCommand, short_help="Send; shows a code.")(send)
-app.command(cls=GroupedCommand, short_help="Receive; asks for the code.")(receive)
-app.add_typer(camera, name="camera", short_help="See through another machine's camera.")
-app.command(cls=GroupedCommand, short_help="Run a rendezvous for others to meet at.")(serve)
-app.command(cls=GroupedCommand, short_help="Remove what unfinished transfers have left.")(clean)
-app.command(cls=GroupedCommand, short_help="See what works here, and what to do.")(doctor)
+@cache
+def _command(name: str) -> Any:
+    what = getattr(import_module(f"p2pxfer.cli.{name}"), name)
+    if not isinstance(what, typer.Typer):  # else it has commands of its own
+        function, what = what, typer.Typer(add_completion=False, rich_markup_mode=None)
+        what.command(name, cls=GroupedCommand)(function)
+    made = get_command(what)
+    made.name, made.short_help = name, COMMANDS[name]
+    return made
 
 
 def main() -> NoReturn:

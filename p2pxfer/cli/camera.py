@@ -27,6 +27,7 @@ camera = typer.Typer(
     cls=Overview,
     help="See through a camera of another machine, or let others see through this one's.",
     rich_markup_mode=None,
+    add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
