@@ -63,6 +63,9 @@ class Tally:
     def take(self, event: Event, now: float) -> None:
         """Count one event at ``now`` seconds."""
         match event:
+            case FileFinished():  # the first to be looked for: there is one of each file
+                self.files += 1
+                self.path = None
             case Connected():
                 self.connected = True
             case Advanced(size, saved):
@@ -73,9 +76,6 @@ class Tally:
             case FileStarted(path, size):
                 self.path, self.path_size, self.path_done = path, size, 0
                 self.started = True
-            case FileFinished():
-                self.files += 1
-                self.path = None
             case EntryFailed(path):
                 self.failed += 1
                 if path == self.path:

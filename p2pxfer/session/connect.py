@@ -56,7 +56,7 @@ from p2pxfer.session.network import Network, Sending, write_code
 from p2pxfer.session.pair import HANDSHAKE_TIMEOUT, VERIFY, Pairing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from p2pxfer.peer.servers import IceServer
     from p2pxfer.peer.tracks import Tracks
@@ -80,7 +80,7 @@ class Connector:
 
     Whatever both roles need of rendezvous, pairing and peer connection is in here; `offer` is the
     sender's way in, `join` the receiver's. ``tracks`` makes the media beside the channel, when the
-    other side is there.
+    other side is there; ``meanwhile`` is what else there is to begin then, each time that one is.
 
     Attributes:
         met: the rendezvous was there, and gave `offer` a room.
@@ -94,8 +94,10 @@ class Connector:
         progress: Progress,
         interaction: Interaction,
         tracks: Callable[[], Tracks] | None = None,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._network = network
+        self._meanwhile = meanwhile
         self._tracks = tracks
         self._rendezvous = None if network.lan else network.rendezvous
         self._client: RendezvousClient | None = None
@@ -411,6 +413,8 @@ class Connector:
         assert self._warmth is not None
         assert self._asked is not None
         offer, _ = await asyncio.gather(self._asked, self._warmth)
+        if self._meanwhile is not None:
+            await self._meanwhile()
         try:
             link = await connect(
                 room,

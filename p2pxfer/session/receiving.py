@@ -58,7 +58,7 @@ from p2pxfer.transfer.messages import RESUME, Activity, Offer, Receipt
 from p2pxfer.transfer.receiver import Receiver
 
 SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
-UNASKED: Final = 0.05  # the same, where nobody is: small trees are known whole by then
+UNASKED: Final = 0.02  # the same, where nobody is: what was found before comes whole by then
 ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
 ANSWERS: Final = 128  # results told to the machine before other tasks get the loop
 STUCK: Final = 1.0  # seconds that a pipe which nobody reads may hold up the end

@@ -18,6 +18,7 @@ from p2pxfer.session.network import Network, Sending
 from p2pxfer.session.sending import Cargo, transfer
 from p2pxfer.session.stream_feed import AsyncReader
 from p2pxfer.session.summary import Summary
+from p2pxfer.session.walking import Walking
 
 MAX_TEXT: Final = 1024 * 1024  # bytes of a --text transfer
 
@@ -64,15 +65,22 @@ async def send(
     """
     progress = progress or NullProgress()
     cargo = _cargo(paths, text, stream, stream_name, options or WalkOptions())
+    walking = Walking(cargo.entries)
     connector = Connector(
-        network, verify=verify, progress=progress, interaction=interaction or Unattended()
+        network,
+        verify=verify,
+        progress=progress,
+        interaction=interaction or Unattended(),
+        meanwhile=walking.begin,
     )
     sending = Sending(chosen=code, words=words, wait=wait, code_out=code_out)
     try:
         link = await connector.offer(sending)
-        return await transfer(link, cargo, progress, connector.ways(link, give_up_after))
+        ways = connector.ways(link, give_up_after)
+        return await transfer(link, cargo, walking, progress, ways)
     finally:
         await connector.close()
+        await walking.close()
 
 
 def _cargo(

@@ -12,8 +12,7 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -47,6 +46,7 @@ from p2pxfer.session.link import Link
 from p2pxfer.session.resume import SenderMemory
 from p2pxfer.session.stream_feed import AsyncReader, StreamFeed, TextFeed
 from p2pxfer.session.summary import RECEIPT, Summary, Tally
+from p2pxfer.session.walking import Walking
 from p2pxfer.transfer.actions import CloseFile, NeedRoot, OpenFile, SendBlock, Settled, Walk
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
 from p2pxfer.transfer.messages import ID_SIZE, MAX_LABEL, Activity, Block, Offer, Receipt
@@ -86,12 +86,12 @@ class SendSide:
         self,
         machine: Sender,
         cargo: Cargo,
-        pool: ThreadPoolExecutor,
+        walking: Walking,
         progress: Progress,
     ) -> None:
         self._machine = machine
-        self._found = cargo.entries()
-        self._pool = pool
+        self._walk = walking
+        self._pool = pool = walking.pool
         self._progress = progress
         self._feed: Feed
         if isinstance(cargo.content, bytes):
@@ -138,7 +138,7 @@ class SendSide:
                     self._sources.pop(outcome.number, None)
                 self.tally.settle(outcomes)
             case Walk(room):
-                self._walking = asyncio.create_task(self._walk(room))
+                self._walking = asyncio.create_task(self._list(room))
             case NeedRoot():
                 self._note_acceptance()
                 self._machine.transfer_root(self.tally.root())
@@ -187,13 +187,8 @@ class SendSide:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._let_go)
-
-    def _let_go(self) -> None:
-        """Close what reading and walking hold open, in the thread that did both."""
-        self._feed.close()
-        if isinstance(self._found, Generator):
-            self._found.close()
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._feed.close)
+        await self._walk.stop()
 
     def _wake(self) -> None:
         self.exchange.wake()
@@ -298,12 +293,10 @@ class SendSide:
         self._blocks.clear()
         self._closing = self._live = False
 
-    async def _walk(self, room: int) -> None:
-        """Find more entries, in the worker thread."""
+    async def _list(self, room: int) -> None:
+        """Have the machine know more entries."""
         try:
-            found = await asyncio.get_running_loop().run_in_executor(
-                self._pool, _some, self._found, room
-            )
+            found = await self._walk.some(room)
         except Exception as error:  # noqa: BLE001  # raised where the transfer is driven
             self.exchange.fail(error)
             return
@@ -337,14 +330,19 @@ def _small_sizes(pieces: Iterable[Piece]) -> Iterator[int]:
         yield piece.size
 
 
-def _some(found: Iterator[Found | Skipped], room: int) -> list[Found | Skipped]:
-    return list(islice(found, room))
-
-
-async def transfer(link: Link, cargo: Cargo, progress: Progress, ways: Ways | None) -> Summary:
+async def transfer(
+    link: Link, cargo: Cargo, walking: Walking, progress: Progress, ways: Ways | None
+) -> Summary:
     """Send ``cargo`` over ``link``, and over those that replace it; close the last one.
 
     A receiver that was started again is offered all of it again, and takes what it lacks.
+
+    Args:
+        link: to the other side, open.
+        cargo: what is sent.
+        walking: finds its entries, and may have begun to.
+        progress: told what happens.
+        ways: to a new link to the same peer; None if there are none.
 
     Raises:
         PartlyDone: over, but some entries did not arrive.
@@ -353,7 +351,6 @@ async def transfer(link: Link, cargo: Cargo, progress: Progress, ways: Ways | No
     """
     began: float | None = None
     key = link.keys.key(RECEIPT, Role.B)
-    pool = ThreadPoolExecutor(1, "p2pxfer-disk")
     continuity = Continuity()
     unheard: list[bytes] = []
     lost: StreamLost | None = None
@@ -363,7 +360,7 @@ async def transfer(link: Link, cargo: Cargo, progress: Progress, ways: Ways | No
         while True:
             offer = Offer(secrets.token_bytes(ID_SIZE), cargo.kind, cargo.label[:MAX_LABEL])
             machine = Sender(offer, key, time.monotonic(), proofs=proofs)
-            side = SendSide(machine, cargo, pool, progress)
+            side = SendSide(machine, cargo, walking, progress)
             side.accepted = began
             exchange = side.exchange = Exchange(
                 link,
@@ -397,4 +394,3 @@ async def transfer(link: Link, cargo: Cargo, progress: Progress, ways: Ways | No
                 await exchange.close()
     finally:
         await link.close()
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from p2pxfer.errors import PartlyDone
+from p2pxfer.errors import LocalFileError, PartlyDone
 from p2pxfer.files.walk import Found, Skipped, WalkOptions, walk
 from p2pxfer.manifest import EntryKind, Failure, TransferKind
 from p2pxfer.progress import Advanced, Event, Offered
 from p2pxfer.session.sending import Cargo, transfer
+from p2pxfer.session.walking import AHEAD, Walking
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.credit import BYTE_WINDOW, ENTRY_WINDOW
 from p2pxfer.transfer.frames import LINK_TYPES, decode, encode
+from tests.session.conftest import eventually
 from tests.session.ends import HELLO, MemoryLink, Outcome, channels, paired, receipt
 
 FOLDERS, FILES = 100, 1000  # a hundred thousand files in all
@@ -138,11 +140,13 @@ async def test_a_long_walk_and_the_content_go_on_side_by_side(tmp_path):
     link, log = MemoryLink(ours, a), Log()
     Taker(MemoryLink(theirs, b), b.key("receipt", b.role))
     cargo = Cargo(TransferKind.FILES, b"many", lambda: tree(tmp_path))
+    walking = Walking(cargo.entries)
     turns = asyncio.create_task(log.count_turns())
     try:
         with pytest.raises(PartlyDone):
-            await transfer(link, cargo, log, None)
+            await transfer(link, cargo, walking, log, None)
     finally:
+        await walking.close()
         turns.cancel()
         theirs.close()
     assert (log.listed, log.sent) == (WHOLE, FOLDERS * SIZE)
@@ -152,3 +156,44 @@ async def test_a_long_walk_and_the_content_go_on_side_by_side(tmp_path):
     assert walked < 0.1
     ahead = max(walked - sent for walked, sent in log.shares)
     assert ahead < ENTRY_WINDOW / WHOLE + 0.1
+
+
+async def test_what_is_sent_is_walked_before_there_is_a_channel(tmp_path):
+    """As far as memory allows, and for whoever comes next as it is then."""
+    for number in range(AHEAD // 2):
+        (tmp_path / f"{number:05}").touch()
+    visits = []
+
+    def entries() -> Iterator[Found | Skipped]:
+        visits.append(0)
+        for number in range(3):
+            for item in walk([tmp_path]):
+                visits[-1] += 1
+                assert isinstance(item, Found)
+                yield Found(item.entry._replace(path=b"%d" % number + item.entry.path), item.source)
+
+    walking = Walking(entries)
+    try:
+        await walking.begin()
+        await eventually(lambda: sum(visits) >= AHEAD)
+        (tmp_path / "late").touch()
+        await walking.begin()
+        await eventually(lambda: sum(visits) >= 2 * AHEAD)
+        assert visits == [AHEAD, AHEAD]
+        found = [len(await walking.some(1000)) for _ in range(3 * (AHEAD // 2 + 2) // 1000 + 1)]
+        assert set(found[:-1]) == {1000}
+        assert sum(found) == visits[-1] == 3 * (AHEAD // 2 + 2)
+        assert await walking.some(1000) == []
+    finally:
+        await walking.close()
+
+
+async def test_what_went_away_before_anybody_came_is_told_when_it_is_to_be_sent(tmp_path):
+    """The walk that was begun ahead fails by itself; whoever asks learns it."""
+    walking = Walking(lambda: walk([tmp_path / "gone"]))
+    try:
+        await walking.begin()
+        with pytest.raises(LocalFileError):
+            await walking.some(1)
+    finally:
+        await walking.close()
