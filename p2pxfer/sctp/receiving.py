@@ -1,40 +1,21 @@
 """Packets on their way in: who may say what, and a fast path for single DATA and SACK chunks.
 
 Most packets bear one DATA chunk that comes next in its sequence, or one SACK without gaps: both
-are read with one `unpack_from` and cost no call. Everything else goes chunk by chunk. What a chunk
-does is for inbound.py, sending.py, handshake.py and association.py; here are checksums, tags and
-structure (RFC 9260 sections 6.8, 8.4, 8.5).
+are read with one `unpack_from` and cost no call. Everything else goes chunk by chunk. Here are
+checksums, tags and structure (RFC 9260 sections 6.8, 8.4, 8.5), and which DATA is answered when.
+What DATA and SACK do is for inbound.py and sending.py; all other chunks are dispatch.py's.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from p2pxfer.sctp import causes
-from p2pxfer.sctp.chunks import (
-    Abort,
-    Chunk,
-    ChunkType,
-    CookieAck,
-    CookieEcho,
-    Error,
-    ForwardTsn,
-    Heartbeat,
-    HeartbeatAck,
-    Init,
-    InitAck,
-    Reconfig,
-    Shutdown,
-    ShutdownAck,
-    ShutdownComplete,
-    Unknown,
-    read_chunk,
-    write_chunk,
-)
+from p2pxfer.sctp.chunks import Abort, ChunkType, Error, Init, ShutdownComplete, read_chunk
 from p2pxfer.sctp.config import State
-from p2pxfer.sctp.handshake import Reply
+from p2pxfer.sctp.dispatch import Dispatch
 from p2pxfer.sctp.inbound import EVERY
 from p2pxfer.sctp.packets import checksum_valid, parse
 from p2pxfer.sctp.parameters import Malformed
@@ -62,28 +43,14 @@ _unpack = FIELDS.unpack_from
 class Receiving:
     """Reads what comes for one association."""
 
-    __slots__ = ("_association", "_config", "_handlers", "_own", "_stopped", "_tag", "_wire")
+    __slots__ = ("_association", "_config", "_dispatch", "_own", "_wire")
 
     def __init__(self, association: Association, config: Config, tag: int) -> None:
         self._association = association
         self._config = config
         self._own = config.own_peer
-        self._tag = tag
         self._wire = Wire(config.remote_port, config.port, tag)
-        self._stopped = False
-        self._handlers: dict[type, Callable[[Any, float], None]] = {
-            CookieAck: self._cookie_ack,
-            CookieEcho: self._cookie_echo,
-            Error: self._error,
-            ForwardTsn: self._forward,
-            Heartbeat: self._heartbeat,
-            HeartbeatAck: self._heartbeat_ack,
-            InitAck: self._init_ack,
-            Reconfig: self._reconfig,
-            Shutdown: self._shutdown,
-            ShutdownAck: self._shutdown_ack,
-            Unknown: self._unknown,
-        }
+        self._dispatch = Dispatch(association, tag)
 
     def take(self, packets: Sequence[bytes], now: float) -> None:
         """Read a batch."""
@@ -216,7 +183,6 @@ class Receiving:
             return  # with a tag other than zero (RFC 9260 section 8.5.1)
         if not (check == 0 and self._config.zero_checksum) and not self._wire.valid(packet, check):
             return
-        self._stopped = False
         try:
             self._chunks(packet, now)
         except Malformed:
@@ -226,7 +192,7 @@ class Receiving:
         end = len(packet)
         at = HEADER
         data = False
-        while at < end and not self._stopped:
+        while at < end:
             kind, flags = packet[at], packet[at + 1]
             length = packet[at + 2] << 8 | packet[at + 3]
             if length < CHUNK_HEADER or at + length > end:
@@ -239,7 +205,8 @@ class Receiving:
                 raise Malformed("a chunk that must travel alone")
             else:
                 chunk = read_chunk(kind, flags, packet[at + CHUNK_HEADER : at + length])
-                self._dispatch(chunk, now)
+                if not self._dispatch.take(chunk, now):
+                    break
             at += (length + PADDED) & ~PADDED
         if data:
             self._counted()
@@ -267,8 +234,7 @@ class Receiving:
         if length == DATA_HEADER:  # RFC 9260 section 6.2
             association.control.chunk(Abort((causes.no_user_data(tsn),)))
             association.close("the other side sent DATA without data", clean=False)
-            self._stopped = True
-            return False
+            raise Malformed("DATA without data")
         inbound.data(flags, tsn, place, packet[at + DATA_HEADER : at + length])
         return True
 
@@ -301,101 +267,10 @@ class Receiving:
             return
         if isinstance(chunk, Init):
             if read.tag == 0:
-                self._init(chunk, now)
+                self._dispatch.init(chunk, now)
         elif (
             read.tag == self._association.peer_tag
             and isinstance(chunk, Abort | ShutdownComplete)
             and chunk.reflected_tag
         ):
-            self._end(chunk)
-
-    # chunk by chunk
-
-    def _dispatch(self, chunk: Chunk, now: float) -> None:
-        if isinstance(chunk, Abort | ShutdownComplete):
-            if not chunk.reflected_tag:
-                self._end(chunk)
-            return
-        handler = self._handlers.get(type(chunk))
-        if handler is not None and (not self._association.over or isinstance(chunk, ShutdownAck)):
-            handler(chunk, now)
-
-    def _end(self, chunk: Abort | ShutdownComplete) -> None:
-        self._stopped = True
-        if isinstance(chunk, Abort):
-            reason = causes.describe(chunk.causes)
-            text = "the other side aborted" + (f": {reason}" if reason else "")
-            self._association.close(text, clean=False)
-        else:
-            self._association.closing.peer_is_done()
-
-    def _init(self, chunk: Init, now: float) -> None:
-        if self._association.over:
-            return
-        reply = self._association.handshake.init(chunk, now)
-        if reply is not None:
-            self._association.control.reply(reply)
-
-    def _init_ack(self, chunk: InitAck, now: float) -> None:
-        for reply in self._association.handshake.init_ack(chunk, now):
-            self._association.control.reply(reply)
-        self._association.agreed(now)
-
-    def _cookie_echo(self, chunk: CookieEcho, now: float) -> None:
-        association = self._association
-        if association.over:
-            return
-        replies = association.handshake.cookie_echo(
-            chunk.cookie, self._tag, now, used=association.used
-        )
-        association.agreed(now)
-        for reply in replies:
-            association.control.reply(reply)
-
-    def _cookie_ack(self, _chunk: CookieAck, now: float) -> None:
-        self._association.handshake.cookie_ack()
-        self._association.agreed(now)
-
-    def _error(self, chunk: Error, now: float) -> None:
-        if any(code == causes.CauseCode.STALE_COOKIE for code, _ in chunk.causes):
-            reply = self._association.handshake.stale(now)
-            if reply is not None:
-                self._association.control.reply(reply)
-            self._association.agreed(now)
-
-    def _heartbeat(self, chunk: Heartbeat, _now: float) -> None:
-        if self._association.peer_tag is not None:
-            self._association.control.chunk(HeartbeatAck(chunk.info))
-
-    def _heartbeat_ack(self, chunk: HeartbeatAck, now: float) -> None:
-        if self._association.probing is not None:
-            self._association.probing.acknowledged(chunk.info, now)
-            self._association.sized()
-
-    def _forward(self, chunk: ForwardTsn, _now: float) -> None:
-        inbound = self._association.inbound
-        if inbound is not None and self._association.receives:
-            inbound.forward(chunk.cumulative_tsn, chunk.streams)
-
-    def _reconfig(self, chunk: Reconfig, _now: float) -> None:
-        if self._association.reconfiguration is not None:
-            self._association.reconfiguration.receive(chunk.parameters)
-
-    def _shutdown(self, chunk: Shutdown, now: float) -> None:
-        self._association.closing.peer_shuts_down(chunk.cumulative_tsn, now)
-
-    def _shutdown_ack(self, _chunk: ShutdownAck, _now: float) -> None:
-        association = self._association
-        if association.over or association.peer_tag is None:
-            # this end is through, or never was (RFC 9260 section 8.5.1 E)
-            association.control.reply(Reply(self._tag, ShutdownComplete(reflected_tag=True)))
-        else:
-            association.closing.peer_acknowledges()
-
-    def _unknown(self, chunk: Unknown, _now: float) -> None:
-        """RFC 9260 section 3.2: the two upper bits of a type say what to do with it."""
-        if chunk.reports and self._association.peer_tag is not None:
-            cause = causes.unrecognized_chunk(write_chunk(chunk)[:64])
-            self._association.control.chunk(Error((cause,)))
-        if chunk.stops:
-            self._stopped = True
+            self._dispatch.end(chunk)
