@@ -7,7 +7,6 @@ A command is loaded when it is typed, and imports what it needs when it runs.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
@@ -34,7 +33,6 @@ COMMANDS = {
 }
 COMPLETIONS = ("--show-completion", "--install-completion")
 SHELLS = ("bash", "zsh", "fish")
-LOADING = (120_000, 20, 50)  # objects, rounds, rounds: nothing that a command loads is garbage
 LAST_MOMENT = 0.2  # seconds that a worker thread has to end by itself
 
 
@@ -105,8 +103,6 @@ def _command(name: str) -> Any:
 
 def main() -> NoReturn:
     """The ``p2pxfer`` command."""
-    gc.freeze()
-    gc.set_threshold(*LOADING)
     _leave(_exit_code())
 
 

@@ -7,6 +7,7 @@ import os
 from tests.certificates import certificate
 
 UNUSED = {"PIL", "av", "dns", "pydantic", "rich", "tqdm", "zeroconf"}
+OTHERS = {f"p2pxfer.cli.{command}" for command in ("camera", "clean", "doctor", "serve")}
 
 
 def test_a_transfer_loads_no_more_than_it_uses(machine):
@@ -19,10 +20,12 @@ def test_a_transfer_loads_no_more_than_it_uses(machine):
     receiver = machine.receive(sender.event("code")["code"], "-o", "there", env=env)
     assert (sender.end(), receiver.end()) == (0, 0)
     for command in (sender, receiver):
-        names = (line.rpartition("|")[2].strip() for line in command.err.splitlines())
+        names = [line.rpartition("|")[2].strip() for line in command.err.splitlines()]
         loaded = {name.partition(".")[0] for name in names}
         assert loaded > {"aiohttp", "aioice", "aiortc"}
         assert loaded.isdisjoint(UNUSED)
+        assert OTHERS.isdisjoint(names)
+        assert names.index("aiohttp") < names.index("spake2")  # which computes: a code comes first
 
 
 def test_whom_the_system_trusts_is_trusted_and_nobody_else(machine):
