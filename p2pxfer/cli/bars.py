@@ -12,7 +12,8 @@ import re
 import time
 
 from p2pxfer.cli import wording
-from p2pxfer.cli.render import FINDING, OFFER_AWAITED, WAITING, Human, Scene
+from p2pxfer.cli.render import FINDING, OFFER_AWAITED, WAITING, Human
+from p2pxfer.cli.scene import Scene
 from p2pxfer.cli.screen import CLEAR_BELOW, Screen
 from p2pxfer.errors import TransferError
 from p2pxfer.progress import CodeReady, Event, Finished, Offered

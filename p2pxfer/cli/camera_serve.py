@@ -122,8 +122,8 @@ def serve(
     While somebody watches, v mutes the camera and m the microphone, or no longer; SIGUSR1 mutes
     both at any time, and SIGUSR2 neither.
     """
-    from p2pxfer.cli.render import Scene
     from p2pxfer.cli.run import run
+    from p2pxfer.cli.scene import Scene
 
     output = OutputFlags(quiet=quiet, verbose=verbose, json=json)
     scene = Scene(

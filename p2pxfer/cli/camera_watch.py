@@ -267,8 +267,8 @@ class Visit(Struct, frozen=True, kw_only=True):
 
     def run(self, work: Callable[..., Awaitable[None]]) -> int:
         """Do ``work`` with the code and the options of every visit; the exit code."""
-        from p2pxfer.cli.render import Scene
         from p2pxfer.cli.run import run
+        from p2pxfer.cli.scene import Scene
 
         scene = Scene(
             sending=False,

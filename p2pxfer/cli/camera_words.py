@@ -10,7 +10,7 @@ from p2pxfer.files.escaping import escaped
 from p2pxfer.progress import Muted, Recorded, StillTaken, WatchEnded, Watching
 
 if TYPE_CHECKING:
-    from p2pxfer.cli.render import Scene
+    from p2pxfer.cli.scene import Scene
     from p2pxfer.cli.screen import Style
 
 STDOUT = b"-"

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from msgspec.structs import asdict
 
 from p2pxfer.cli.outlet import Outlet
-from p2pxfer.cli.render import Renderer, Scene
+from p2pxfer.cli.render import Renderer
+from p2pxfer.cli.scene import Scene
 from p2pxfer.cli.screen import Screen
 from p2pxfer.errors import TransferError
 from p2pxfer.progress import (

@@ -23,7 +23,8 @@ from p2pxfer.identity.config import Config, config_path, refuse_if_others_may_re
 from p2pxfer.rendezvous.address import parse
 
 if TYPE_CHECKING:
-    from p2pxfer.cli.render import Renderer, Scene
+    from p2pxfer.cli.render import Renderer
+    from p2pxfer.cli.scene import Scene
     from p2pxfer.peer.restraint import Restraint
     from p2pxfer.peer.servers import IceServer
     from p2pxfer.session.network import Network

@@ -151,8 +151,8 @@ def receive(
     json: JsonFlag = False,
 ) -> int:
     """Receive what the other side sends; asks for the code that it shows."""
-    from p2pxfer.cli.render import Scene
     from p2pxfer.cli.run import run
+    from p2pxfer.cli.scene import Scene
 
     flags = OutputFlags(quiet=quiet, verbose=verbose, json=json)
     renderer = flags.renderer(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 from p2pxfer.cli.render import Renderer
+from p2pxfer.cli.sentences import go_on, kept
 from p2pxfer.errors import ExitCode, Interrupted, TransferError
 from p2pxfer.files.escaping import escaped
 from p2pxfer.peer.udp import new_event_loop
@@ -90,7 +91,8 @@ def _libraries(renderer: Renderer) -> Iterator[None]:
 
 def interrupted(renderer: Renderer) -> Interrupted:
     """What to say when somebody ended it."""
-    return Interrupted(f"interrupted; {renderer.kept()}", renderer.go_on())
+    scene, tally = renderer.scene, renderer.tally
+    return Interrupted(f"interrupted; {kept(scene, tally)}", go_on(scene, tally))
 
 
 def unexpected(error: BaseException) -> TransferError:

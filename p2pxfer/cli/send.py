@@ -162,8 +162,8 @@ def send(
     json: JsonFlag = False,
 ) -> int:
     """Send files, folders, standard input or a text; shows the code for the other side."""
-    from p2pxfer.cli.render import Scene
     from p2pxfer.cli.run import run
+    from p2pxfer.cli.scene import Scene
 
     output = OutputFlags(quiet=quiet, verbose=verbose, json=json)
     own_code = code is not None or code_file is not None

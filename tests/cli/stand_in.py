@@ -12,8 +12,9 @@ import sys
 from p2pxfer.cli.answers import Answers, ask_code
 from p2pxfer.cli.keyboard import terminal
 from p2pxfer.cli.options import OutputFlags
-from p2pxfer.cli.render import Renderer, Scene
+from p2pxfer.cli.render import Renderer
 from p2pxfer.cli.run import run
+from p2pxfer.cli.scene import Scene
 from p2pxfer.errors import ConnectionFailed, Declined
 from p2pxfer.manifest import TransferKind
 from p2pxfer.pairing.code import complete, read

@@ -13,7 +13,7 @@ import pytest
 from p2pxfer import errors, progress
 from p2pxfer.cli.ndjson import Ndjson
 from p2pxfer.cli.outlet import Outlet
-from p2pxfer.cli.render import Scene
+from p2pxfer.cli.scene import Scene
 from p2pxfer.cli.screen import Screen
 from p2pxfer.errors import ExitCode, Fault
 from p2pxfer.identity.config import Config, IceServerConfig, load

@@ -17,8 +17,9 @@ import pytest
 
 from p2pxfer.cli.ndjson import Ndjson
 from p2pxfer.cli.outlet import Outlet
-from p2pxfer.cli.render import Lines, Quiet, Scene
+from p2pxfer.cli.render import Lines, Quiet
 from p2pxfer.cli.run import interrupted, run
+from p2pxfer.cli.scene import Scene
 from p2pxfer.cli.screen import Screen
 from p2pxfer.errors import Fault, Interrupted, RoomRefused, TransferError
 from p2pxfer.progress import (
@@ -235,7 +236,7 @@ def test_what_an_interruption_leaves_is_said(written, sending, files, kept):
     shown.renderer.emit(FileStarted(b"x", 1))
     for _ in range(files):
         shown.renderer.emit(FileFinished(b"x", 1, bytes(32)))
-    assert shown.renderer.kept() == kept
+    assert interrupted(shown.renderer).message == f"interrupted; {kept}"
     shown.renderer.fail(Interrupted("interrupted"))
     assert "stopped: interrupted" in shown.text()
 
@@ -265,7 +266,7 @@ def test_standard_output_has_a_name(written):
     """A dash is for typing."""
     shown = written(Lines, sending=False, destination="-")
     shown.renderer.emit(FileStarted(b"x", 1))
-    assert "standard output" in shown.renderer.kept()
+    assert "standard output" in interrupted(shown.renderer).message
     shown.renderer.emit(Finished(1, 1, 0, 1.0, bytes(32)))
     assert "Received 1 file, 1 B to standard output" in shown.text()
 
@@ -308,7 +309,7 @@ def test_details_are_told_on_request_and_never_after_the_end(written, kind, verb
 def test_a_text_goes_to_standard_output_as_it_is():
     """Into a pipe not a byte is added or changed."""
     script = (
-        "import sys; from p2pxfer.cli.render import Quiet, Scene;"
+        "import sys; from p2pxfer.cli.render import Quiet; from p2pxfer.cli.scene import Scene;"
         "from p2pxfer.cli.screen import Screen; from p2pxfer.progress import TextReceived;"
         "r = Quiet(Screen(sys.stderr), Scene(sending=False));"
         "r.emit(TextReceived('C:\\\\temp \\x1b[31m Ü')); r.close()"

@@ -11,8 +11,9 @@ import threading
 
 import pytest
 
-from p2pxfer.cli.render import Renderer, Scene
+from p2pxfer.cli.render import Renderer
 from p2pxfer.cli.run import run
+from p2pxfer.cli.scene import Scene
 from p2pxfer.cli.screen import Screen
 from p2pxfer.errors import ExitCode, NoSpace, TransferError
 
@@ -108,7 +109,8 @@ def test_a_second_request_to_end_is_obeyed_at_once(tmp_path):
     """When tidying up takes too long for the person who waits."""
     script = """
 import asyncio, os, signal, sys
-from p2pxfer.cli.render import Quiet, Scene
+from p2pxfer.cli.render import Quiet
+from p2pxfer.cli.scene import Scene
 from p2pxfer.cli.run import run
 from p2pxfer.cli.screen import Screen
 
