@@ -59,13 +59,24 @@ async def given(
     )
     if keyboard is None:
         raise missing
+    import asyncio
+
     from p2pxfer.cli.answers import ask_code
     from p2pxfer.pairing.code import complete
 
+    loading = asyncio.create_task(asyncio.to_thread(_load_ahead))  # once the question is shown
     try:
         return await ask_code(renderer, keyboard, complete=complete, check=checked)
     except EOFError:
         raise missing from None
+    finally:
+        loading.cancel()  # nobody waits for it: what is not there yet is waited for by itself
+
+
+def _load_ahead() -> None:
+    from p2pxfer.session.connect import load_ahead
+
+    load_ahead()
 
 
 def checked(text: str) -> None:

@@ -272,7 +272,7 @@ class Connector:
     def warm(self) -> None:
         """Begin to load what pairing and connecting take, beside whatever else is going on."""
         if self._warmth is None:
-            self._warmth = asyncio.create_task(asyncio.to_thread(_load_all))
+            self._warmth = asyncio.create_task(asyncio.to_thread(load_ahead))
 
     async def _enter(self, held: contextlib.AsyncExitStack) -> RendezvousClient:
         assert self._rendezvous is not None
@@ -453,8 +453,12 @@ class _Offer(Struct, frozen=True):
     relays: bool
 
 
-def _load_all() -> None:
-    """What is needed first comes first."""
+def load_ahead() -> None:
+    """Load what pairing and connecting take, what is needed first before the rest.
+
+    That is half a second of a slow processor: for a thread, while somebody or something is waited
+    for.
+    """
     _load_client()
     pake.load()
     loading.load()

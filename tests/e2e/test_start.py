@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 from tests.certificates import certificate
 
@@ -40,3 +43,14 @@ def test_whom_the_system_trusts_is_trusted_and_nobody_else(machine):
     assert "does not prove who it is" in refused.events("error")[0]["message"]
     believed = machine.send("-r", url, "data", env={"SSL_CERT_FILE": str(paths[0])})
     assert believed.event("code")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="nothing tells what is loaded")
+def test_what_takes_long_is_loaded_while_the_code_is_typed(machine):
+    """Nothing is left of it to wait for when somebody presses Enter."""
+    asked = machine.terminal("receive")
+    asked.until("Code:")
+    loaded = Path(f"/proc/{asked.process.pid}/maps")
+    asked.wait(lambda: "pylibsrtp" in loaded.read_text(), "what aiortc loads")
+    asked.type("\x03")
+    assert asked.end() == 130
