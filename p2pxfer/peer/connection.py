@@ -1,6 +1,7 @@
 """One connection to the peer: descriptions and candidates in, a `Channel` out.
 
-It never signals by itself: bodies go out through a callback and come in through `receive`.
+It never signals by itself: bodies go out through a callback and come in through `receive`. Whose
+turn it is, and what was said so far, is known to `negotiation`; here is what is done about it.
 Importing this module imports aiortc, which takes a while: have `loading` do it in a worker thread,
 once whatever is urgent has been shown.
 """
@@ -8,7 +9,6 @@ once whatever is urgent has been shown.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -16,28 +16,17 @@ from aiortc import RTCDataChannel
 from msgspec.structs import replace
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.peer import diagnosis, ice, inflow, patience, renegotiation, rtc, seam
+from p2pxfer.peer import diagnosis, ice, inflow, parting, patience, renegotiation, rtc, seam
 from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel, accepted
+from p2pxfer.peer.negotiation import Negotiation
 from p2pxfer.peer.path import PathInfo
 from p2pxfer.peer.restraint import FREE, Restraint
 from p2pxfer.peer.servers import IceServer
-from p2pxfer.peer.signals import (
-    Candidate,
-    Description,
-    EndOfCandidates,
-    Signal,
-    decode,
-    encode,
-    parse_sdp,
-)
+from p2pxfer.peer.signals import Description, parse_sdp
 from p2pxfer.peer.stopwatch import Stopwatch
 from p2pxfer.peer.tracks import Tracks
-from p2pxfer.peer.trickle import RemoteCandidates
 
 __all__ = ["IceServer", "PathInfo", "PeerConnection"]
-
-CLOSE_GRACE = 0.5  # seconds for what is queued, and for the peer's agreement, when closing
-CLOSE_LIMIT = 1.0  # seconds after that for sockets and relays to be let go in good order
 
 
 class PeerConnection:
@@ -73,7 +62,6 @@ class PeerConnection:
         self._loopback = loopback
         self._restraint = restraint or FREE
         self._tracks = tracks or Tracks()
-        self._signal = signal
         self._on_state = on_state
         self._state = "new"
         self._peer: seam.Connection | None = None
@@ -81,10 +69,7 @@ class PeerConnection:
         self._channel: RtcChannel | None = None
         self._opened: asyncio.Future[RtcChannel] | None = None
         self._watch = Stopwatch()
-        self._local: Description | None = None
-        self._remote: Description | None = None
-        self._candidates = RemoteCandidates(self._spawn)
-        self._unsaid: list[Signal] = []  # found before the description went out
+        self._said = Negotiation(offerer=offerer, signal=signal, spawn=self._spawn)
         self._receiving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._rtt: float | None = None
@@ -107,10 +92,12 @@ class PeerConnection:
             PeerMisbehaved: it is malformed, out of turn, or one of far too many. The connection is
                 of no further use: close it.
         """
+        assert self._opened is not None, "start() comes first"
         try:
-            signal = decode(body)
             async with self._receiving:
-                await self._apply(signal)
+                remote = self._said.read(body)
+                if remote is not None:
+                    await self._apply(remote)
         except PeerMisbehaved as error:
             self._fail(error)
             raise
@@ -160,7 +147,7 @@ class PeerConnection:
 
     async def exhausted(self) -> None:
         """For the offerer: wait until all was tried that is likely to work."""
-        await patience.exhausted(self._agent, self._candidates)
+        await patience.exhausted(self._agent, self._said.candidates)
 
     @property
     def has_path(self) -> bool:
@@ -177,12 +164,13 @@ class PeerConnection:
         )
 
     async def close(self) -> None:
-        """Close on both ends; a dead peer or TURN server makes it take `CLOSE_LIMIT` s longer.
+        """Close on both ends; a dead peer or TURN server makes it take longer, see `parting`.
 
-        What was sent is delivered if the peer takes it in that grace; `Channel.drain` first makes
-        sure. May be called at any time, and again.
+        What was sent is delivered if the peer takes it within `parting.GRACE`; `Channel.drain`
+        first makes sure. May be called at any time, and again.
         """
         if self._closing is None:
+            self._said.stop()
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
 
@@ -210,7 +198,7 @@ class PeerConnection:
                 self._endpoints,
                 relay_only=self._relay_only,
                 loopback=self._loopback,
-                on_candidate=self._say,
+                on_candidate=self._said.found,
             )
             inflow.bound(peer, self._fail)
             if self._agent is not None or stock:
@@ -240,55 +228,16 @@ class PeerConnection:
         elif self._relay_only:
             own = replace(own, candidates=tuple(c for c in own.candidates if c.type == "relay"))
         wish = self._restraint.abroad()
-        self._local = own = replace(own, max_packet=peer.own_packet, restraint=wish)
-        self._send(own)
+        self._said.tell(replace(own, max_packet=peer.own_packet, restraint=wish))
         self._watch.lap("gathering")
-        for signal in (s for s in self._unsaid if s not in own.candidates):
-            self._send(signal)
         if agent is not None:
             await agent.gathered.wait()
-            self._send(EndOfCandidates())
+            self._said.tell_end()
         if not (agent.kinds if agent is not None else own.candidates):
             self._fail(self._no_path("is possible"))
 
-    # Signals
-
-    def _say(self, candidate: Candidate) -> None:
-        """A candidate was found in the background."""
-        if self._local is None:
-            self._unsaid.append(candidate)
-        elif candidate not in self._local.candidates:
-            self._send(candidate)
-
-    def _send(self, signal: Signal) -> None:
-        if self._closing is None:
-            self._signal(encode(signal))
-
-    async def _apply(self, signal: Signal | None) -> None:
-        assert self._opened is not None, "start() comes first"
-        if self._closing is not None:
-            return
-        if isinstance(signal, Description):
-            await self._apply_description(signal)
-            return
-        self._candidates.count()
-        if isinstance(signal, EndOfCandidates):
-            self._candidates.end()
-        elif isinstance(signal, Candidate):
-            self._candidates.add(signal)
-
-    async def _apply_description(self, remote: Description) -> None:
-        expected = "answer" if self._offerer else "offer"
-        if (
-            self._remote is not None
-            or remote.type != expected
-            or (self._offerer and self._local is None)
-        ):
-            message = f"an {remote.type} out of turn"
-            raise PeerMisbehaved(message)
+    async def _apply(self, remote: Description) -> None:
         self._tracks.check(remote)
-        self._candidates.count(len(remote.candidates))
-        remote = renegotiation.filled(remote, self._local)
         if self._offerer:
             assert self._peer is not None
             self._peer.take(remote)
@@ -298,19 +247,14 @@ class PeerConnection:
         else:
             self._watch.lap("signals")
             await self._build(remote)
-        self._remote = remote
-        self._tracks.route(remote)
-        for candidate in remote.candidates:
-            self._candidates.add(candidate)
-        if remote.complete:
-            self._candidates.end()
         assert self._peer is not None
-        self._candidates.ready(self._peer, self._agent)
+        self._said.settle(remote, self._peer, self._agent)
+        self._tracks.route(remote)
         if not self._offerer:
             self._spawn(self._describe())
 
     async def _renegotiate(self, offer: Description) -> str:
-        peer, before = self._peer, self._remote
+        peer, before = self._peer, self._said.remote
         if peer is None or before is None or self._channel is None:
             message = "an offer out of turn"
             raise PeerMisbehaved(message)
@@ -321,7 +265,7 @@ class PeerConnection:
         self._tracks.forget(peer, offer)
         await rtc.set_remote(peer, offer)
         await self._tracks.answer(peer, offer)
-        self._remote = offer
+        self._said.remote = offer
         self._tracks.route(offer)
         own = replace(await rtc.describe(peer, "answer"), max_packet=peer.own_packet)
         return renegotiation.answered(own, offer).sdp()
@@ -335,9 +279,9 @@ class PeerConnection:
         if self._offerer or self._channel is not None or not (sound and reliable):
             self._fail(PeerMisbehaved("it opened a data channel that is not expected"))
             return
-        assert self._remote is not None
+        assert self._said.remote is not None
         self._channel = self._wrap(data_channel)
-        self._channel.max_message = accepted(self._remote.max_message)
+        self._channel.max_message = accepted(self._said.remote.max_message)
         self._channel_opened()
 
     def _channel_opened(self) -> None:
@@ -412,8 +356,9 @@ class PeerConnection:
         if self._agent is not None:
             here, outcomes = self._agent.kinds, self._agent.outcomes
         else:
-            here, outcomes = {c.type for c in self._local.candidates} if self._local else set(), []
-        there = None if self._remote is None else self._candidates.kinds
+            told = self._said.local
+            here, outcomes = {c.type for c in told.candidates} if told else set(), []
+        there = None if self._said.remote is None else self._said.candidates.kinds
         return diagnosis.no_path(how, here, there, outcomes)
 
     async def _close(self) -> None:
@@ -422,22 +367,5 @@ class PeerConnection:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(PeerGone("the connection was closed on this side"))
-        channel, peer, agent = self._channel, self._peer, self._agent
-        if channel is not None and not channel.closed.is_set():
-            channel.start_closing()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(channel.closed.wait(), CLOSE_GRACE)
-        if agent is not None:
-            await agent.stop()
-        await self._tracks.close()
-        if peer is not None:
-            endings = {asyncio.create_task(peer.close())}
-            if agent is not None:
-                endings.add(asyncio.create_task(agent.close()))
-            _, late = await asyncio.wait(endings, timeout=CLOSE_LIMIT)
-            if late and agent is not None:
-                agent.abandon()
-                await asyncio.wait(late, timeout=CLOSE_LIMIT)
-        if channel is not None:
-            channel.mark_closed()
+        await parting.part(self._peer, self._agent, self._channel, self._tracks)
         self._report("closed")
