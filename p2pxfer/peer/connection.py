@@ -213,7 +213,7 @@ class PeerConnection:
     def _wrap(self, data_channel: RTCDataChannel) -> RtcChannel:
         acknowledged = getattr(data_channel.transport, "acknowledged", None)
         if acknowledged is None and self._agent is not None:
-            acknowledged = self._agent.acknowledged
+            acknowledged = self._agent.outstanding.acknowledged
         channel = RtcChannel(data_channel, BEST_MESSAGE, acknowledged)
         channel.on_closed(self._channel_closed)
         return channel

@@ -1,4 +1,4 @@
-"""What STUN and TURN servers tell of this machine's addresses, asked one by one.
+"""What this machine, and STUN and TURN servers, tell of its addresses, asked one by one.
 
 Each question ends by itself in bounded time, and a server that is dead, unknown or unwilling is
 told in words for people. Which connection the answers are for is not decided here.
@@ -12,8 +12,9 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import ifaddr
 from aioice import Candidate as IceCandidate
 from aioice import ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
@@ -21,6 +22,8 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from p2pxfer.peer.servers import Endpoint
 from p2pxfer.peer.signals import Candidate
 
+LOOPBACK = ("127.0.0.1", "::1")  # exactly what aioice leaves out
+MAX_HOSTS = 32  # addresses of this machine that are used
 STUN_REPEATS = 3  # 0.5, 1 and 2 s apart, which is long for a server that lives
 TURN_TIMEOUT = 8.0  # seconds for an allocation, its name look-up and TLS included
 NAME_TIMEOUT = 8.0  # seconds for a name look-up
@@ -28,6 +31,32 @@ NAME_TIMEOUT = 8.0  # seconds for a name look-up
 IPV4 = 4
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _REFUSED = (401, 431, 441)  # RFC 8489 section 14.8, RFC 8656 section 19: the credentials are wrong
+
+
+def own_addresses(*, loopback: bool) -> Iterator[list[str]]:
+    """Addresses of this machine, those first that should be used if any of them can be.
+
+    Args:
+        loopback: use nothing but the loopback addresses.
+    """
+    if not loopback:
+        yield ice.get_host_addresses(use_ipv4=True, use_ipv6=True)[:MAX_HOSTS]
+        yield _link_local()[:MAX_HOSTS]
+    yield list(LOOPBACK)
+
+
+def _link_local() -> list[str]:
+    """IPv6 addresses with their zones, which aioice leaves out. A socket bound to one keeps to it.
+
+    For a network on which nobody was given any other address; elsewhere they would only be told
+    to strangers.
+    """
+    return [
+        f"{entry.ip[0]}%{entry.ip[2]}"
+        for adapter in ifaddr.get_adapters()
+        for entry in adapter.ips
+        if not isinstance(entry.ip, str) and entry.ip[2]
+    ]
 
 
 async def ask_stun(

@@ -4,6 +4,8 @@ aiortc gathers everything before it says anything, asks one STUN and one TURN se
 the loopback addresses. `Agent` takes over the gathering of one connection: host addresses at
 once, the rest in the background and told one by one. `attach` checks first that every name it
 relies on is there; where one is missing there is no agent, and aiortc does it all its own way.
+How servers and this machine are asked is in `gathering`; what goes over a path that was found is
+in `transports`.
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import ifaddr
 from aioice import ice, stun, turn
 
-from p2pxfer.peer import gathering, triggered, tunnels
+from p2pxfer.peer import gathering, transports, triggered, tunnels
 from p2pxfer.peer.headstart import HeadStart
 from p2pxfer.peer.servers import Endpoint
 from p2pxfer.peer.signals import Candidate
@@ -25,8 +26,6 @@ from p2pxfer.peer.signals import Candidate
 if TYPE_CHECKING:
     from aiortc import RTCPeerConnection
 
-LOOPBACK = ("127.0.0.1", "::1")  # exactly what aioice leaves out
-MAX_HOSTS = 32  # addresses of this machine that are used
 MAX_ENDPOINTS = 8  # servers that are asked
 
 _CONNECTION_NAMES = (
@@ -45,7 +44,6 @@ _CONNECTION_NAMES = (
     "gather_candidates",
     "sort_check_list",
 )
-_SCTP_NAMES = ("_data_channel_queue", "_outbound_queue", "_receive_sack_chunk", "_sent_queue")
 
 
 class SelectedPair(NamedTuple):
@@ -72,12 +70,9 @@ def attach(
     try:
         sctp = peer.sctp
         dtls = sctp.transport  # type: ignore[union-attr]  # None is caught with the rest
-        transport = dtls.transport
-        connection = transport.iceGatherer._connection
+        connection = dtls.transport.iceGatherer._connection
         names = [hasattr(connection, name) for name in _CONNECTION_NAMES]
-        if not hasattr(sctp, "acknowledged"):  # ours knows that by itself
-            names += [hasattr(sctp, name) for name in _SCTP_NAMES]
-        names += [hasattr(dtls, "_send_data"), hasattr(transport, "_send")]
+        names.append(transports.known(sctp))
         inspect.signature(connection.get_component_candidates).bind(component=1, addresses=[])
         inspect.signature(turn.create_turn_endpoint).bind(
             ice.StunProtocol, server_addr=("", 0), username="", password="", ssl=None, transport=""
@@ -96,6 +91,7 @@ class Agent:
     Attributes:
         outcomes: what each server that gave nothing did instead, for people.
         kinds: the kinds of candidates found so far.
+        outstanding: what the peer's SCTP has not acknowledged, where that is aiortc's.
     """
 
     def __init__(
@@ -108,9 +104,7 @@ class Agent:
     ) -> None:
         self.outcomes: list[str] = []
         self.kinds: set[str] = set()
-        self._sctp = sctp
-        self._dtls = sctp.transport
-        self._connection = self._dtls.transport.iceGatherer._connection
+        self._connection = sctp.transport.transport.iceGatherer._connection
         self._endpoints = endpoints[:MAX_ENDPOINTS]
         self._relay_only = relay_only
         self._loopback = loopback
@@ -124,14 +118,14 @@ class Agent:
         self._checks_over = asyncio.Event()
         self._checks_over.set()
         self._told: set[tuple[str, int]] = set()
-        self._acknowledging: list[asyncio.Event] = []
+        self.outstanding = transports.Outstanding(sctp)
         if relay_only:
             self._head_start.over.set()
         self._check_pairs = self._connection.connect
         self._connection.gather_candidates = self._gather
         self._connection.connect = self._connect
         triggered.attach(self._connection)
-        self._shorten_sending()
+        transports.shorten_sending(sctp.transport, self._connection._nominated)
 
     @property
     def gathered(self) -> asyncio.Event:
@@ -184,34 +178,6 @@ class Agent:
             return None
         return time.perf_counter() - start
 
-    async def acknowledged(self) -> None:
-        """Wait until the peer's SCTP has acknowledged all that was sent."""
-        sctp = self._sctp
-
-        def outstanding() -> bool:
-            return bool(sctp._data_channel_queue or sctp._outbound_queue or sctp._sent_queue)
-
-        if not outstanding():
-            return
-        changed = asyncio.Event()
-        self._acknowledging.append(changed)
-        handle = type(sctp)._receive_sack_chunk
-
-        async def handle_and_tell(chunk: Any) -> None:
-            await handle(sctp, chunk)
-            for waiting in self._acknowledging:
-                waiting.set()
-
-        sctp._receive_sack_chunk = handle_and_tell
-        try:
-            while outstanding():
-                changed.clear()
-                await changed.wait()
-        finally:
-            self._acknowledging.remove(changed)
-            if not self._acknowledging:
-                del sctp._receive_sack_chunk
-
     def stop_gathering(self) -> None:
         """Ask no server any more: a path is found, or no longer wanted."""
         for task in self._tasks:
@@ -259,11 +225,8 @@ class Agent:
 
     async def _gather_hosts(self) -> None:
         connection = self._connection
-        addresses: list[str] = []
-        if not self._loopback:
-            addresses = ice.get_host_addresses(use_ipv4=True, use_ipv6=True)[:MAX_HOSTS]
-        for chosen in (addresses, [] if self._loopback else _link_local()[:MAX_HOSTS], LOOPBACK):
-            found = await connection.get_component_candidates(component=1, addresses=list(chosen))
+        for addresses in gathering.own_addresses(loopback=self._loopback):
+            found = await connection.get_component_candidates(component=1, addresses=addresses)
             if found:
                 tunnels.prefer_others(found)
                 connection._local_candidates += found
@@ -316,7 +279,7 @@ class Agent:
                 self._head_start.extend()
             self._on_candidate(candidate)
 
-    # Checking and sending
+    # Checking
 
     async def _connect(self) -> None:
         """What aiortc awaits while pairs are checked."""
@@ -331,53 +294,6 @@ class Agent:
         finally:
             self._head_start.stop()
             self._checks_over.set()
-
-    def _shorten_sending(self) -> None:
-        """One step from DTLS to the socket instead of three, and no error once that is closed.
-
-        aiortc sends from tasks that nobody awaits: what they raise when a connection has just
-        ended would be logged as an exception never retrieved.
-        """
-        nominated = self._connection._nominated
-        dtls = self._dtls
-
-        async def send(data: bytes) -> None:
-            pair = nominated.get(1)
-            if pair is not None:
-                pair.protocol.transport.sendto(data, pair.remote_addr)
-
-        async def discard(_data: bytes) -> None:
-            """The transport is closed."""
-
-        def changed() -> None:
-            if dtls.state in ("closed", "failed"):
-                dtls._send_data = discard
-                task = getattr(dtls, "_task", None)
-                if task is not None:
-                    task.add_done_callback(_retrieve)
-
-        dtls.transport._send = send
-        dtls.on("statechange", changed)
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """A peer's malformed packet has ended the reading task: that closes, and is no crash."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _link_local() -> list[str]:
-    """IPv6 addresses with their zones, which aioice leaves out. A socket bound to one keeps to it.
-
-    For a network on which nobody was given any other address; elsewhere they would only be told
-    to strangers.
-    """
-    return [
-        f"{entry.ip[0]}%{entry.ip[2]}"
-        for adapter in ifaddr.get_adapters()
-        for entry in adapter.ips
-        if not isinstance(entry.ip, str) and entry.ip[2]
-    ]
 
 
 def _told(candidate: Any) -> Candidate:

@@ -7,14 +7,14 @@ import pytest
 from aioice.ice import StunProtocol
 
 from p2pxfer.errors import ConnectionFailed
-from p2pxfer.peer import ice, triggered
+from p2pxfer.peer import gathering, triggered
 
 
 @pytest.mark.parametrize("attached", [True, False])
 async def test_the_first_check_is_lost(joined, monkeypatch, attached):
     """As behind a NAT. Nothing repeats it by itself here; without this module nothing does."""
     monkeypatch.setattr(aioice.stun, "RETRY_RTO", 3600.0)
-    monkeypatch.setattr(ice, "LOOPBACK", ("127.0.0.1",))  # one pair
+    monkeypatch.setattr(gathering, "LOOPBACK", ("127.0.0.1",))  # one pair
     if not attached:
         monkeypatch.setattr(triggered, "_NAMES", ("no_such_name",))
     lost: list[aioice.stun.Message] = []

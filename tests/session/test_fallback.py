@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from p2pxfer.errors import ConnectionFailed, PeerMisbehaved
 from p2pxfer.pairing.keys import ATTEMPT_NONCE
-from p2pxfer.peer import ice, patience
+from p2pxfer.peer import gathering, patience
 from p2pxfer.peer.restraint import Limit, Restraint
 from p2pxfer.progress import CodeReady, Connected
 from p2pxfer.rendezvous.client import RendezvousClient
@@ -150,9 +150,9 @@ class Meeting:
 @pytest.fixture
 def nowhere(monkeypatch) -> None:
     """No address that ICE could use."""
-    monkeypatch.setattr(ice, "LOOPBACK", ())
-    monkeypatch.setattr(ice, "_link_local", list)
-    monkeypatch.setattr(ice.ice, "get_host_addresses", lambda **_: [])
+    monkeypatch.setattr(gathering, "LOOPBACK", ())
+    monkeypatch.setattr(gathering, "_link_local", list)
+    monkeypatch.setattr(gathering.ice, "get_host_addresses", lambda **_: [])
 
 
 @pytest.mark.usefixtures("nowhere")
