@@ -28,16 +28,27 @@ _CLOSED = -1
 
 
 def more_handles() -> None:
-    """Let this process have more files open, where the system does if it is asked."""
+    """Let this process have more files open, where the system does if it is asked.
+
+    To be called before there are threads: Linux makes room for handles when they are needed, and
+    each time lets whoever opens a file wait for all processors, some 10 ms, if it has any.
+    """
     if not sys.platform.startswith("linux"):
         return
-    import resource  # noqa: PLC0415  # Windows lacks it
+    import fcntl  # noqa: PLC0415  # Windows lacks both
+    import resource  # noqa: PLC0415
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = MANY if hard == resource.RLIM_INFINITY else min(hard, MANY)
     if soft != resource.RLIM_INFINITY and soft < enough:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    with contextlib.suppress(OSError):
+        fd = os.open(os.devnull, os.O_RDONLY)
+        try:
+            os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, enough - 1))
+        finally:
+            os.close(fd)
 
 
 class Folder:

@@ -61,6 +61,7 @@ SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody
 UNASKED: Final = 0.02  # the same, where nobody is: what was found before comes whole by then
 ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
 ANSWERS: Final = 128  # results told to the machine before other tasks get the loop
+JUDGED: Final = 1024  # entries judged in one trip to the worker
 STUCK: Final = 1.0  # seconds that a pipe which nobody reads may hold up the end
 QUIET: Final = 0.1  # seconds without content after which small files wait for no more of them
 Value = TypeVar("Value")
@@ -242,7 +243,7 @@ class ReceiveSide:
         self.exchange.wake()
         while True:
             while self._pages:
-                await self._judge(sink, self._pages.popleft())
+                await self._judge(sink, self._next_pages())
             self._changed.clear()
             await self._changed.wait()
 
@@ -285,6 +286,17 @@ class ReceiveSide:
         self._journal = self._memory.begin(sink.directory, label, self._proofs)
         if self._journal is not None:
             sink.record(self._journal)
+
+    def _next_pages(self) -> NewEntries:
+        """Pages that wait, as one: each trip to the worker waits until it has written something.
+
+        A sender that has nothing to send before it is told what is wanted would wait as well.
+        """
+        page = self._pages.popleft()
+        entries = page.entries
+        while self._pages and len(entries) + len(self._pages[0].entries) <= JUDGED:
+            entries += self._pages.popleft().entries
+        return NewEntries(page.first, entries)
 
     async def _judge(self, sink: Sink, page: NewEntries) -> None:
         """Decide on one page, asking where somebody has to be asked."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import resource
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -449,10 +451,15 @@ def test_depth_300_with_few_descriptors(out, root):
 
 @pytest.mark.usefixtures("few_handles")
 def test_a_low_limit_of_handles_is_raised_as_far_as_it_may_be():
-    """Small files are open until they are synced, and many of them share a sync."""
+    """Small files are open until they are synced, and many of them share a sync.
+
+    Room for all is made at once: later each of several threads would wait for it.
+    """
     more_handles()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == min(hard, MANY)
+    (room,) = re.findall(r"FDSize:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert int(room) >= soft
 
 
 def test_without_a_thread_to_sync_in(root, monkeypatch):
