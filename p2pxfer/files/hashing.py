@@ -35,6 +35,7 @@ _ZEROS = bytes(MAX_BLOCK)
 _RECORD = Struct(">BBHqI")
 _LENGTH = Struct(">I")
 _COUNT = Struct(">Q")
+_FILE = EntryKind.FILE
 
 # Setting up a context costs as much as hashing 1 KiB; a copy of a fresh hasher costs little.
 _block = blake3(derive_key_context=BLOCK_CONTEXT)
@@ -149,7 +150,7 @@ class TransferRoot:
         """
         parts: list[bytes] = []
         for (kind, path, _, mode, mtime_ns, target), failure, file_root in ended:
-            wanted = DIGEST_SIZE if kind is EntryKind.FILE and failure is None else 0
+            wanted = DIGEST_SIZE if kind is _FILE and failure is None else 0
             if len(file_root) != wanted:
                 raise ValueError(f"a file root of {len(file_root)} bytes where {wanted} belong")
             head = _RECORD.pack(kind, failure or 0, mode, mtime_ns, len(path))

@@ -13,7 +13,9 @@ import os
 import stat
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
+
+from msgspec import Struct
 
 from p2pxfer.files.failures import EntryError, reading
 from p2pxfer.files.handles import HANDLES, Folder, FolderHandles
@@ -114,7 +116,7 @@ class SourceFile:
             self._fd = -1
 
 
-class Content(NamedTuple):
+class Content(Struct, frozen=True):
     """What `SourceTree.read_small` found.
 
     Attributes:

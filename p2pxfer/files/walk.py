@@ -37,6 +37,7 @@ Symlinks = Literal["keep", "follow", "skip"]
 
 ROOT_NAME = b"root"  # what ``send /`` is called on the other side
 _READ_FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_FILE = EntryKind.FILE
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -121,7 +122,7 @@ def _walk(
         if folder:
             yield from _Walk(argument, options, command_line).run()
         else:
-            yield Found(_entry(EntryKind.FILE, argument.name, argument.found), argument.source)
+            yield Found(_file(argument.name, argument.found), argument.source)
 
 
 class _Walk:
@@ -183,7 +184,7 @@ class _Walk:
         if len(path) > MAX_PATH or len(self.levels) >= MAX_DEPTH:
             return (Skipped(path, "its path is too long"),)
         if stat.S_ISREG(found.st_mode):  # most are; they are spared a generator of their own
-            return (Found(_entry(EntryKind.FILE, path, found), self.prefix + inner),)
+            return (Found(_file(path, found), self.prefix + inner),)
         return self._visit_other(level, name, inner, path, found)
 
     def _visit_other(
@@ -256,9 +257,12 @@ class _Walk:
         return reading(error).message
 
 
+def _file(path: bytes, found: os.stat_result) -> Entry:
+    return Entry(_FILE, path, found.st_size, stat.S_IMODE(found.st_mode), found.st_mtime_ns)
+
+
 def _entry(kind: EntryKind, path: bytes, found: os.stat_result, target: bytes = b"") -> Entry:
-    size = found.st_size if kind is EntryKind.FILE else 0
-    return Entry(kind, path, size, stat.S_IMODE(found.st_mode), found.st_mtime_ns, target)
+    return Entry(kind, path, 0, stat.S_IMODE(found.st_mode), found.st_mtime_ns, target)
 
 
 def _arguments(paths: Sequence[Named]) -> list[_Argument]:

@@ -13,13 +13,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Final, NamedTuple, Protocol
 
+from msgspec import Struct
+
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.hashing import (
     FileRoot,
+    WholeRoots,
     block_digest,
     file_root,
     is_zero,
-    whole_root,
     zero_digest,
 )
 from p2pxfer.files.reader import SMALL, SourceFile, SourceTree
@@ -87,7 +89,7 @@ class Closed(NamedTuple):
 Piece = Opened | Content | Closed | Whole
 
 
-class Job(NamedTuple):
+class Job(Struct, frozen=True):
     """A file to be read. ``source`` is its path on this machine."""
 
     number: int
@@ -263,12 +265,12 @@ class FileFeed:
 
     def _read_small(self, jobs: list[Job], batch: list[Piece]) -> int:
         """Read small files whole; returns how many bytes they had."""
-        total = 0
+        total, root_of = 0, WholeRoots().of
         found = self._tree.read_small([(job.source, job.entry) for job in jobs])
-        for job, (size, mode, mtime_ns, data, failure, _) in zip(jobs, found, strict=True):
-            number = job.number
-            if failure is not None:
-                batch.append(Closed(number, failure, b""))
+        for job, small in zip(jobs, found, strict=True):
+            number, size, data = job.number, small.size, small.data
+            if small.failure is not None:
+                batch.append(Closed(number, small.failure, b""))
                 continue
             if data is None:  # it has grown since it was listed
                 batch.extend(self._read(job))
@@ -277,12 +279,12 @@ class FileFeed:
             if size > MAX_WHOLE or (size and is_zero(data)):  # zeros cross bare
                 block = _content(number, data)
                 root = file_root([block.digest], size)
-                batch.append(Opened(number, size, mode, mtime_ns))
+                batch.append(Opened(number, size, small.mode, small.mtime_ns))
                 batch.append(block)
                 batch.append(Closed(number, None, root))
             else:
-                root = whole_root(data)
-                batch.append(Whole(number, size, mode, mtime_ns, root, data, job.entry.path))
+                root, path = root_of(data), job.entry.path
+                batch.append(Whole(number, size, small.mode, small.mtime_ns, root, data, path))
         return total
 
     def _read(self, job: Job) -> Generator[Piece, None, None]:

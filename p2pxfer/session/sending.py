@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from p2pxfer.errors import StreamLost
 from p2pxfer.files.walk import Found, Skipped
-from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure, TransferKind
+from p2pxfer.manifest import UNKNOWN_SIZE, Entry, Failure, TransferKind
 from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import (
     Advanced,
@@ -45,7 +45,7 @@ from p2pxfer.session.feed import (
 from p2pxfer.session.link import Link
 from p2pxfer.session.resume import SenderMemory
 from p2pxfer.session.stream_feed import AsyncReader, StreamFeed, TextFeed
-from p2pxfer.session.summary import RECEIPT, Summary, Tally
+from p2pxfer.session.summary import FILE, RECEIPT, Summary, Tally
 from p2pxfer.session.walking import Walking
 from p2pxfer.transfer.actions import CloseFile, NeedRoot, OpenFile, SendBlock, Settled, Walk
 from p2pxfer.transfer.continuity import Continuity, PeerRestarted
@@ -306,7 +306,7 @@ class SendSide:
                 self.skipped += 1
                 self._progress.emit(EntryFailed(item.path, item.reason))
                 continue
-            if item.entry.kind is EntryKind.FILE:
+            if item.entry.kind is FILE:
                 self._sources[self._listed + len(entries)] = item.source
                 if item.entry.size == UNKNOWN_SIZE:
                     self._listed_size = None

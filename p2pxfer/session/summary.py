@@ -18,6 +18,7 @@ AGAIN: Final = (
     "the lines above name what is missing, and why\n"
     "mend that, and run the same command again on both sides: only what is missing is sent"
 )
+FILE: Final = EntryKind.FILE
 RECEIPT: Final = "receipt"  # label of the key that the receipt is signed with
 
 REASONS: Final = {
@@ -94,7 +95,7 @@ class Tally:
                 self.mendable |= failure in MENDABLE
                 reason = self.reasons.pop(number, None) or REASONS[failure]
                 emit(EntryFailed(entry.path, reason))
-            elif entry.kind is EntryKind.FILE:
+            elif entry.kind is FILE:
                 self._files += 1
                 emit(FileFinished(entry.path, size, root))
 

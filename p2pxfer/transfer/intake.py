@@ -15,7 +15,7 @@ from p2pxfer.transfer.actions import BeginFile, EndFile, TakeFile, TakeFiles, Wr
 from p2pxfer.transfer.credit import BYTE_WINDOW, block_cost
 from p2pxfer.transfer.holdings import Holdings
 from p2pxfer.transfer.incoming import Incoming
-from p2pxfer.transfer.ledger import Ledger, Slot, Stage, Step
+from p2pxfer.transfer.ledger import END, OVER, Ledger, Slot, Stage
 
 
 class Intake:
@@ -125,8 +125,8 @@ class Intake:
         self._file = None
         self._awaited.popleft()
         self._holdings.forget(end.number)
-        slot.move(Step.END)
-        if slot.stage is Stage.OVER:
+        slot.move(END)
+        if slot.stage is OVER:
             return None
         slot.size, slot.root, slot.failure = end.size, end.root, failure
         return EndFile(end.number, end.size, end.root, failure)
@@ -150,8 +150,8 @@ class Intake:
                 raise PeerMisbehaved("the other side sent more than it had credit for")
             self._awaited.popleft()
             self._holdings.forget(number)
-            slot.move(Step.END)
-            if slot.stage is Stage.OVER:
+            slot.move(END)
+            if slot.stage is OVER:
                 self._returned += cost
             else:
                 slot.owed = cost

@@ -51,6 +51,14 @@ MOVES: Final[Mapping[tuple[Stage, Step], Stage]] = {
     (Stage.ENDED, Step.FAIL): Stage.OVER,
 }
 
+# To look a member up in its class takes longer than what is done with it for each entry.
+LISTED: Final = Stage.LISTED
+OVER: Final = Stage.OVER
+END: Final = Step.END
+DONE: Final = Step.DONE
+_WANT: Final = Step.WANT
+_FILE: Final = EntryKind.FILE
+
 
 class Slot:
     """An entry that is not settled.
@@ -68,7 +76,7 @@ class Slot:
         self.number = number
         self.entry = entry
         self.weight = weight
-        self.stage = Stage.LISTED
+        self.stage = LISTED
         self.failure: Failure | None = None
         self.refused = False
         self.owed = 0
@@ -144,8 +152,8 @@ class Ledger:
 
     def want(self, slot: Slot) -> bool:
         """The receiver wants it; returns whether content is to come."""
-        if slot.entry.kind is EntryKind.FILE:
-            slot.move(Step.WANT)
+        if slot.entry.kind is _FILE:
+            slot.move(_WANT)
             return True
         slot.move(Step.MAKE)
         return False
@@ -153,7 +161,7 @@ class Ledger:
     def settle_over(self) -> list[Outcome]:
         """Settle what is over, up to the first entry that is not."""
         slots, outcomes = self._slots, []
-        while (slot := slots.get(self.settled)) is not None and slot.stage is Stage.OVER:
+        while (slot := slots.get(self.settled)) is not None and slot.stage is OVER:
             outcomes.append(self.settle())
         return outcomes
 

@@ -20,7 +20,7 @@ from p2pxfer.transfer.credit import block_cost
 from p2pxfer.transfer.dialogue import Dialogue, Phase, Rules
 from p2pxfer.transfer.holdings import Holdings
 from p2pxfer.transfer.intake import Intake
-from p2pxfer.transfer.ledger import Ledger, Slot, Stage, Step
+from p2pxfer.transfer.ledger import DONE, OVER, Ledger, Slot, Stage, Step
 from p2pxfer.transfer.listing import Listing
 from p2pxfer.transfer.skips import Skips
 
@@ -136,7 +136,7 @@ class Receiver(Dialogue[a.ReceiverAction]):
     def entry_done(self, number: int) -> None:
         """Answers `MakeEntry` and `EndFile`; blocks of it without `written` count as written."""
         slot = self._slot(number)
-        slot.move(Step.DONE)
+        slot.move(DONE)
         self._close(slot)
 
     def entries_done(self, numbers: Sequence[int]) -> None:
@@ -144,7 +144,7 @@ class Receiver(Dialogue[a.ReceiverAction]):
         intake = self._intake
         for number in numbers:
             slot = self._slot(number)
-            slot.move(Step.DONE)
+            slot.move(DONE)
             intake.give_back(slot, slot.owed)
         self._settle()
 
@@ -191,7 +191,7 @@ class Receiver(Dialogue[a.ReceiverAction]):
 
     def _close(self, slot: Slot) -> None:
         self._intake.give_back(slot, slot.owed)
-        if slot.stage is Stage.OVER:
+        if slot.stage is OVER:
             self._settle()
 
     def _settle(self) -> None:

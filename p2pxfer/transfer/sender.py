@@ -30,11 +30,11 @@ from p2pxfer.transfer.actions import (
 from p2pxfer.transfer.credit import MAX_BYTE_WINDOW, block_cost
 from p2pxfer.transfer.dialogue import Dialogue, Phase, Rules
 from p2pxfer.transfer.holdings import Holdings
-from p2pxfer.transfer.ledger import Ledger, Stage, Step
+from p2pxfer.transfer.ledger import END, LISTED, OVER, Ledger, Stage, Step
 from p2pxfer.transfer.outgoing import Outgoing
 from p2pxfer.transfer.paging import Paging
 
-SETTLABLE: Final = (Stage.OVER, Stage.MAKING, Stage.ENDED)  # by the receiver, from there on
+SETTLABLE: Final = (Stage.ENDED, OVER, Stage.MAKING)  # by the receiver, from there on
 
 
 class Sender(Dialogue[SenderAction]):
@@ -133,7 +133,7 @@ class Sender(Dialogue[SenderAction]):
             wanted.popleft()
             self._spent += cost
             self._size_moved += size
-            slot.move(Step.END)
+            slot.move(END)
             slot.size, slot.root = size, root
             count += 1
         if count:
@@ -173,7 +173,7 @@ class Sender(Dialogue[SenderAction]):
         self._spent -= file.unused()
         self._file = None
         self._holdings.forget(number)
-        slot.move(Step.END)
+        slot.move(END)
         if not slot.refused:
             slot.failure = failure
         slot.size, slot.root = file.sent, root
@@ -227,7 +227,7 @@ class Sender(Dialogue[SenderAction]):
             number = self._wanted.popleft()
             slot = self._ledger[number]
             if slot.refused:
-                slot.move(Step.END)
+                slot.move(END)
                 self._holdings.forget(number)
                 return Send(m.FileEnd(number, slot.failure, 0, m.NO_DIGEST))
             self._file = Outgoing(number)
@@ -301,7 +301,7 @@ class Sender(Dialogue[SenderAction]):
 
     def _on_failed(self, failed: m.Failed) -> None:
         slot = self._ledger.get(failed.number)
-        if slot is None or slot.refused or slot.stage is Stage.LISTED:
+        if slot is None or slot.refused or slot.stage is LISTED:
             raise PeerMisbehaved("the other side failed an entry that it has not to")
         if failed.failure < m.FIRST_RECEIVER_FAILURE:
             raise PeerMisbehaved("the other side failed an entry in this side's name")
