@@ -45,7 +45,8 @@ from p2pxfer.progress import (
     Reconnecting,
     Waiting,
 )
-from p2pxfer.rendezvous.certificates import read_late
+from p2pxfer.rendezvous import address as addresses
+from p2pxfer.rendezvous import certificates
 from p2pxfer.session import lan
 from p2pxfer.session.detour import CHECKING, DIRECT, MEETING
 from p2pxfer.session.exchange import Ways
@@ -56,6 +57,7 @@ from p2pxfer.session.network import Network, Sending, write_code
 from p2pxfer.session.pair import HANDSHAKE_TIMEOUT, VERIFY, Pairing
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
 
     from p2pxfer.peer.servers import IceServer
@@ -275,15 +277,26 @@ class Connector:
             self._warmth = asyncio.create_task(asyncio.to_thread(load_ahead))
 
     async def _enter(self, held: contextlib.AsyncExitStack) -> RendezvousClient:
-        assert self._rendezvous is not None
-        client = _load_client()(
-            self._rendezvous, direct=self._direct, on_state=self._tell_rendezvous
-        )
+        client = await self._make_client(self._tell_rendezvous)
         await held.enter_async_context(client)
         self._client = client
         self._asked = asyncio.create_task(self._ask(client))
         held.callback(self._asked.cancel)
         return client
+
+    async def _make_client(
+        self, on_state: Callable[[RoomState], None] | None = None
+    ) -> RendezvousClient:
+        assert self._rendezvous is not None
+        trusted: asyncio.Future[ssl.SSLContext] | None = None
+        if addresses.parse(self._rendezvous).startswith("https:"):  # else there is no TLS
+            loop = asyncio.get_running_loop()
+            trusted = loop.run_in_executor(None, certificates.trusted)  # beside what is loaded
+        made = _load_client()
+        ssl_context = await trusted if trusted is not None else None
+        return made(
+            self._rendezvous, direct=self._direct, on_state=on_state, ssl_context=ssl_context
+        )
 
     async def _directly(self, keys: SessionKeys) -> Link:
         """Meet the peer beside a link that works, and connect without any relay.
@@ -291,13 +304,10 @@ class Connector:
         Raises:
             TransferError: it did not come, or no direct path was found.
         """
-        from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # loaded by now
-
-        assert self._rendezvous is not None
         assert self._asked is not None
         servers = (await self._asked).servers
         async with contextlib.AsyncExitStack() as held:
-            client = RendezvousClient(self._rendezvous, direct=self._direct)
+            client = await self._make_client()
             await held.enter_async_context(client)
             room = await client.open(keys.key(DIRECT), REJOIN_MARGIN)
             attempt = await self._pairing.renew(room, keys, MEETING)
@@ -465,6 +475,6 @@ def load_ahead() -> None:
 
 
 def _load_client() -> type[RendezvousClient]:
-    with read_late():
+    with certificates.read_late():
         from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # aiohttp
     return RendezvousClient
