@@ -15,6 +15,7 @@ import aiohttp
 
 from p2pxfer.errors import RendezvousMisbehaved, RendezvousUnreachable
 from p2pxfer.rendezvous import proxy
+from p2pxfer.rendezvous.encoding import MalformedMessage, decode_server, encode
 from p2pxfer.rendezvous.messages import (
     MAX_MESSAGE,
     ClientMessage,
@@ -22,11 +23,8 @@ from p2pxfer.rendezvous.messages import (
     Connected,
     Ended,
     FirstMessage,
-    MalformedMessage,
     ServerMessage,
     Welcome,
-    decode_server,
-    encode,
 )
 
 CLOSE_SECONDS: Final = 1.0  # for the closing handshake, which nobody needs

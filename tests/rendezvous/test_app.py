@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from p2pxfer.rendezvous import encoding
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.client import RendezvousClient
 from p2pxfer.rendezvous.messages import Ended, Mail, Reason, Welcome
@@ -25,11 +26,11 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def say(socket: aiohttp.ClientWebSocketResponse, message: wire.ClientMessage) -> None:
-    await socket.send_bytes(wire.encode(message))
+    await socket.send_bytes(encoding.encode(message))
 
 
 async def hear(socket: aiohttp.ClientWebSocketResponse) -> wire.ServerMessage:
-    return wire.decode_server(await socket.receive_bytes(timeout=PATIENCE))
+    return encoding.decode_server(await socket.receive_bytes(timeout=PATIENCE))
 
 
 async def ask(
@@ -92,9 +93,9 @@ async def test_behind_a_proxy_that_ends_tls_its_own_pages_are_known(serve, http)
     [
         b"",
         b"\xff",
-        wire.encode(wire.Burn()),
-        wire.encode(wire.Send(1, b"x")),
-        wire.encode(wire.Allocate(A)) + b"x",
+        encoding.encode(wire.Burn()),
+        encoding.encode(wire.Send(1, b"x")),
+        encoding.encode(wire.Allocate(A)) + b"x",
         "text",
     ],
     ids=repr,

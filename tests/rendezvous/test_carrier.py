@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from p2pxfer.errors import PeerGone, RelaySpent, RoomRefused
+from p2pxfer.rendezvous import encoding
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.circuit import Circuit
 from p2pxfer.rendezvous.client import RendezvousClient
@@ -65,10 +66,10 @@ class Raw:
         self._socket = socket
 
     async def say(self, message: wire.ClientMessage) -> None:
-        await self._socket.send_bytes(wire.encode(message))
+        await self._socket.send_bytes(encoding.encode(message))
 
     async def hear(self) -> wire.ServerMessage:
-        return wire.decode_server(await self._socket.receive_bytes(timeout=PATIENCE))
+        return encoding.decode_server(await self._socket.receive_bytes(timeout=PATIENCE))
 
     async def hang_up(self) -> None:
         await self._socket.close()

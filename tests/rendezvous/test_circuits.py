@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from p2pxfer.errors import RendezvousMisbehaved
+from p2pxfer.rendezvous.encoding import encode
 from p2pxfer.rendezvous.flow import Flow
 from p2pxfer.rendezvous.messages import (
     CIRCUIT_WINDOW,
@@ -20,7 +21,6 @@ from p2pxfer.rendezvous.messages import (
     Ended,
     Frame,
     Reason,
-    encode,
 )
 from p2pxfer.rendezvous.server.circuits import ALONE, IDLE, End, Switchboard
 from p2pxfer.rendezvous.server.limits import DAY, Carriage, Limits, Pace, Volume

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from p2pxfer.errors import RendezvousMisbehaved, RendezvousUnreachable, RoomRefused
-from p2pxfer.rendezvous import config
+from p2pxfer.rendezvous import config, encoding
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.client import RendezvousClient, Room, _date
 from p2pxfer.rendezvous.messages import Crowded, Ended, Mail, Reason, Taken, Welcome
@@ -58,7 +58,7 @@ def saying(*said: wire.ServerMessage | bytes | str) -> Behaviour:
             if isinstance(message, str):
                 await socket.send_str(message)
             else:
-                data = message if isinstance(message, bytes) else wire.encode(message)
+                data = message if isinstance(message, bytes) else encoding.encode(message)
                 await socket.send_bytes(data)
         while not socket.closed:
             await socket.receive()
@@ -142,7 +142,7 @@ async def test_a_server_that_stops_answering_is_left(hostile):
     """It takes what it is sent, answers no ping, and is given up in the end."""
 
     async def stall(socket: web.WebSocketResponse) -> None:
-        await socket.send_bytes(wire.encode(WELCOME))
+        await socket.send_bytes(encoding.encode(WELCOME))
         await asyncio.sleep(600)  # reads nothing, so it answers no ping either
 
     client = await hostile(stall, heartbeat=0.2, patience=0.6, deadline=0.3)
@@ -159,7 +159,7 @@ async def test_a_server_that_welcomes_and_drops_for_ever_is_given_up(hostile):
     async def drop(socket: web.WebSocketResponse) -> None:
         nonlocal visits
         visits += 1
-        await socket.send_bytes(wire.encode(WELCOME))
+        await socket.send_bytes(encoding.encode(WELCOME))
         await socket.close()
 
     client = await hostile(drop, patience=1.5)
@@ -185,7 +185,7 @@ async def test_coming_back_is_checked_as_well(hostile, answer, error):
     answers = iter([WELCOME, answer])
 
     async def behave(socket: web.WebSocketResponse) -> None:
-        await socket.send_bytes(wire.encode(next(answers)))
+        await socket.send_bytes(encoding.encode(next(answers)))
         await socket.close()
 
     client = await hostile(behave)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from p2pxfer.errors import RendezvousMisbehaved, RoomRefused
+from p2pxfer.rendezvous import encoding
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.mailbox import Mailbox
 from p2pxfer.rendezvous.messages import Acknowledge, Mail, Send, Taken, Welcome
@@ -106,7 +107,7 @@ class Post(RuleBasedStateMachine):
         for _ in range(count):
             if (message := end.mailbox.next_message()) is None:
                 break
-            end.connection.up.append(wire.encode(message))
+            end.connection.up.append(encoding.encode(message))
 
     @rule(side=side, count=st.integers(1, 5), twice=st.booleans())
     def reach_server(self, side: int, count: int, twice: bool) -> None:
@@ -123,7 +124,7 @@ class Post(RuleBasedStateMachine):
     def speak(self, side: int) -> None:
         connection = self.ends[side].connection
         if connection is not None:
-            connection.down.extend(map(wire.encode, connection.view.observe(self.room)))
+            connection.down.extend(map(encoding.encode, connection.view.observe(self.room)))
 
     @rule(side=side, count=st.integers(1, 5), twice=st.booleans())
     def reach_client(self, side: int, count: int, twice: bool) -> None:
@@ -131,7 +132,7 @@ class Post(RuleBasedStateMachine):
         for _ in range(count):
             if end.connection is None or not end.connection.down:
                 return
-            message = wire.decode_server(end.connection.down.popleft())
+            message = encoding.decode_server(end.connection.down.popleft())
             assert isinstance(message, Mail | Taken)
             end.mailbox.receive(message)
             if twice:
@@ -148,7 +149,7 @@ class Post(RuleBasedStateMachine):
                 self.reach_client(other, 100, twice=False)
 
     def hear(self, connection: Connection, data: bytes) -> None:
-        match wire.decode_client(data):
+        match encoding.decode_client(data):
             case Send(number, body):
                 self.room = self.room.send(connection.seat, number, body, self.now)
             case Acknowledge(through):

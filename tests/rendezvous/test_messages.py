@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pxfer.rendezvous import encoding
 from p2pxfer.rendezvous import messages as wire
 
 TOKEN = bytes(range(16))
@@ -38,25 +39,25 @@ VECTORS = [
 
 
 def decode(data: bytes) -> wire.ClientMessage | wire.ServerMessage:
-    return wire.decode_server(data) if data[0] & 0x80 else wire.decode_client(data)
+    return encoding.decode_server(data) if data[0] & 0x80 else encoding.decode_client(data)
 
 
 @pytest.mark.parametrize(("message", "written"), VECTORS, ids=lambda value: type(value).__name__)
 def test_every_message_has_these_bytes(message, written):
     """Another implementation may be written against these."""
-    assert wire.encode(message) == bytes.fromhex(written)
+    assert encoding.encode(message) == bytes.fromhex(written)
     assert decode(bytes.fromhex(written)) == message
 
 
 @given(st.binary(max_size=80))
 def test_what_parses_re_encodes_identically(data):
     """Garbage is refused by one exception, whoever it is said to come from."""
-    for read in (wire.decode_client, wire.decode_server):
+    for read in (encoding.decode_client, encoding.decode_server):
         try:
             message = read(data)
-        except wire.MalformedMessage:
+        except encoding.MalformedMessage:
             continue
-        assert wire.encode(message) == data
+        assert encoding.encode(message) == data
 
 
 @given(st.sampled_from([bytes.fromhex(written) for _, written in VECTORS]), st.data())
@@ -67,10 +68,10 @@ def test_a_changed_byte_or_length_is_refused_or_another_message(data, draw):
     changed[at] ^= draw.draw(st.integers(1, 255))
     for near in (bytes(changed), data[:at], data + b"\0"):
         try:
-            message = decode(near) if near else wire.decode_client(near)
-        except wire.MalformedMessage:
+            message = decode(near) if near else encoding.decode_client(near)
+        except encoding.MalformedMessage:
             continue
-        assert wire.encode(message) == near
+        assert encoding.encode(message) == near
 
 
 @pytest.mark.parametrize(
@@ -99,22 +100,22 @@ def test_a_changed_byte_or_length_is_refused_or_another_message(data, draw):
 def test_what_the_other_end_would_refuse_is_never_written(message):
     """A limit broken here is a fault here."""
     with pytest.raises(ValueError, match=r"."):
-        wire.encode(message)
+        encoding.encode(message)
 
 
 def test_the_longest_body_fits():
     """The limit on a WebSocket message is the one on a body, plus the head."""
-    data = wire.encode(wire.Send(1, bytes(wire.MAX_BODY)))
+    data = encoding.encode(wire.Send(1, bytes(wire.MAX_BODY)))
     assert len(data) == wire.MAX_MESSAGE
-    with pytest.raises(wire.MalformedMessage):
-        wire.decode_client(data + b"\0")
+    with pytest.raises(encoding.MalformedMessage):
+        encoding.decode_client(data + b"\0")
 
 
 @pytest.mark.parametrize("length", [2, 22, 300])
 def test_another_version_is_told_apart_from_garbage(length):
     """A client of the future hears that it is too new, whatever its first message looks like."""
-    with pytest.raises(wire.UnsupportedVersion):
-        wire.decode_client(b"\x01\x02" + bytes(length - 2))
+    with pytest.raises(encoding.UnsupportedVersion):
+        encoding.decode_client(b"\x01\x02" + bytes(length - 2))
 
 
 def test_secrets_stay_out_of_reprs():

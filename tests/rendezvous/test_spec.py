@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pxfer.rendezvous import client, config, room
+from p2pxfer.rendezvous import client, config, encoding, room
 from p2pxfer.rendezvous import lan as mdns
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.server import app, carrier, circuits, rooms
@@ -66,7 +66,7 @@ def vectors() -> str:
         hidden = {"token", "name", "version"}
         fields = [field for field in message.__struct_fields__ if field not in hidden]
         said = ", ".join(f"{field} {shown(getattr(message, field))}" for field in fields)
-        rows.append(f"| {name} {said}".rstrip() + f" | `{wire.encode(message).hex()}` |")
+        rows.append(f"| {name} {said}".rstrip() + f" | `{encoding.encode(message).hex()}` |")
     return "\n".join(rows)
 
 

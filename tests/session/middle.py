@@ -12,6 +12,7 @@ from typing import Self
 
 from aiohttp import WSMsgType, web
 
+from p2pxfer.rendezvous.encoding import decode_client, encode
 from p2pxfer.rendezvous.messages import (
     Allocate,
     Burn,
@@ -25,8 +26,6 @@ from p2pxfer.rendezvous.messages import (
     ServerMessage,
     Taken,
     Welcome,
-    decode_client,
-    encode,
 )
 
 SENDER, RECEIVER = "sender", "receiver"

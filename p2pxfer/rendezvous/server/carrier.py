@@ -13,7 +13,8 @@ from typing import Final
 
 from aiohttp import WSCloseCode, web
 
-from p2pxfer.rendezvous.messages import ClientMessage, Connect, Ended, Forward, Reason, Took, encode
+from p2pxfer.rendezvous.encoding import encode
+from p2pxfer.rendezvous.messages import ClientMessage, Connect, Ended, Forward, Reason, Took
 from p2pxfer.rendezvous.server.circuits import End, Switchboard
 from p2pxfer.rendezvous.server.rooms import Refused
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from p2pxfer.rendezvous.encoding import MalformedMessage, UnsupportedVersion, decode_client, encode
 from p2pxfer.rendezvous.messages import (
     Acknowledge,
     Allocate,
@@ -27,13 +28,9 @@ from p2pxfer.rendezvous.messages import (
     Ended,
     FirstMessage,
     Join,
-    MalformedMessage,
     Open,
     Reason,
     Send,
-    UnsupportedVersion,
-    decode_client,
-    encode,
 )
 from p2pxfer.rendezvous.server import nameplates
 from p2pxfer.rendezvous.server.carrier import Carrier
