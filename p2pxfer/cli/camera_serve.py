@@ -24,18 +24,20 @@ from p2pxfer.cli.camera_flags import (
     RateFlag,
     WidthFlag,
 )
+from p2pxfer.cli.network_flags import (
+    IceCredentialsFlag,
+    IceServerFlag,
+    LanFlag,
+    NetworkFlags,
+    RelayOnlyFlag,
+    RendezvousFlag,
+)
 from p2pxfer.cli.options import (
     CODE,
     CodeFileFlag,
-    IceCredentialsFlag,
-    IceServerFlag,
     JsonFlag,
-    LanFlag,
-    NetworkFlags,
     OutputFlags,
     QuietFlag,
-    RelayOnlyFlag,
-    RendezvousFlag,
     VerboseFlag,
     VerifyFlag,
     WaitFlag,

@@ -14,18 +14,20 @@ from msgspec import Struct
 
 from p2pxfer.cli.camera_flags import CameraFlag, OverwriteFlag
 from p2pxfer.cli.given_code import completed, given, given_once
+from p2pxfer.cli.network_flags import (
+    IceCredentialsFlag,
+    IceServerFlag,
+    LanFlag,
+    NetworkFlags,
+    RelayOnlyFlag,
+    RendezvousFlag,
+)
 from p2pxfer.cli.options import (
     CODE_VARIABLE,
     CodeFileFlag,
-    IceCredentialsFlag,
-    IceServerFlag,
     JsonFlag,
-    LanFlag,
-    NetworkFlags,
     OutputFlags,
     QuietFlag,
-    RelayOnlyFlag,
-    RendezvousFlag,
     VerboseFlag,
     VerifyFlag,
     WaitFlag,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p2pxfer.cli.options import (
+from p2pxfer.cli.network_flags import (
     IceCredentialsFlag,
     IceServerFlag,
     NetworkFlags,

@@ -14,21 +14,23 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from p2pxfer.cli.given_code import completed, given, given_once
-from p2pxfer.cli.options import (
-    CODE_VARIABLE,
+from p2pxfer.cli.network_flags import (
     BackgroundFlag,
-    CodeFileFlag,
-    GiveUpFlag,
     IceCredentialsFlag,
     IceServerFlag,
-    JsonFlag,
     LanFlag,
     LimitFlag,
     NetworkFlags,
-    OutputFlags,
-    QuietFlag,
     RelayOnlyFlag,
     RendezvousFlag,
+)
+from p2pxfer.cli.options import (
+    CODE_VARIABLE,
+    CodeFileFlag,
+    GiveUpFlag,
+    JsonFlag,
+    OutputFlags,
+    QuietFlag,
     VerboseFlag,
     VerifyFlag,
     WaitFlag,

@@ -14,21 +14,23 @@ import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
-from p2pxfer.cli.options import (
-    CODE,
+from p2pxfer.cli.network_flags import (
     BackgroundFlag,
-    CodeFileFlag,
-    GiveUpFlag,
     IceCredentialsFlag,
     IceServerFlag,
-    JsonFlag,
     LanFlag,
     LimitFlag,
     NetworkFlags,
-    OutputFlags,
-    QuietFlag,
     RelayOnlyFlag,
     RendezvousFlag,
+)
+from p2pxfer.cli.options import (
+    CODE,
+    CodeFileFlag,
+    GiveUpFlag,
+    JsonFlag,
+    OutputFlags,
+    QuietFlag,
     VerboseFlag,
     VerifyFlag,
     WaitFlag,

@@ -1,4 +1,7 @@
-"""``p2pxfer serve``: a rendezvous, until somebody ends it."""
+"""``p2pxfer serve``: a rendezvous, until somebody ends it.
+
+What its flags mean, and which are refused, is in `serve_settings`.
+"""
 
 # ruff: noqa: PLC0415  # --help must answer at once
 
@@ -6,31 +9,24 @@ from __future__ import annotations
 
 import signal
 import sys
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
 
-from p2pxfer.cli.options import secret_file
-from p2pxfer.cli.quantities import byte_count, rate, seconds
-from p2pxfer.errors import ExitCode, LocalFileError, TransferError, UsageError
-from p2pxfer.identity.config import refuse_if_others_may_read
+from p2pxfer.cli.quantities import seconds
+from p2pxfer.errors import ExitCode, TransferError, UsageError
 from p2pxfer.rendezvous.address import DEFAULT_PORT, is_loopback
 
 if TYPE_CHECKING:
-    import ssl
-
     from p2pxfer.cli.screen import Screen
-    from p2pxfer.rendezvous.config import IceServer
+    from p2pxfer.cli.serve_settings import Settings
     from p2pxfer.rendezvous.server.limits import Carriage
-    from p2pxfer.rendezvous.server.turn import TurnSecret
 
 LISTENING = "Where it listens"
 CLIENTS = "What clients get"
 RELAY = "What is carried for clients that find no path"
-TOTAL_OF_ADDRESSES = 10  # that use up their --relay-bytes, unless --relay-total says otherwise
+LOOPBACK_ONLY = "that is this machine alone; --host 0.0.0.0 lets others in, too\n"
 
 
 def serve(
@@ -160,20 +156,21 @@ def serve(
     """
     import asyncio
 
+    from p2pxfer.cli import serve_settings
     from p2pxfer.cli.screen import Screen
     from p2pxfer.cli.sentences import error_lines
 
     screen = Screen(sys.stderr)
     try:
-        settings = Settings(
+        settings = serve_settings.Settings(
             host=host,
             port=port,
-            tls=_tls(tls_cert, tls_key),
+            tls=serve_settings.tls(tls_cert, tls_key),
             trust_proxy=trust_proxy,
-            ice_servers=_ice_servers(stun_url or []),
-            turn=_turn(turn_url or [], turn_secret_file),
-            motd=_motd(motd),
-            carriage=_carriage(relay_bytes, relay_total, relay_rate),
+            ice_servers=serve_settings.ice_servers(stun_url or []),
+            turn=serve_settings.turn(turn_url or [], turn_secret_file),
+            motd=serve_settings.motd(motd),
+            carriage=serve_settings.carriage(relay_bytes, relay_total, relay_rate),
             lifetime=seconds(code_lifetime),
         )
         asyncio.run(_serve(settings, screen))
@@ -185,23 +182,6 @@ def serve(
     finally:
         screen.close()
     return ExitCode.DONE
-
-
-LOOPBACK_ONLY = "that is this machine alone; --host 0.0.0.0 lets others in, too\n"
-
-
-class Settings(Struct, frozen=True, kw_only=True):
-    """The command line, checked. ``lifetime`` is in seconds."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-    trust_proxy: bool
-    ice_servers: list[IceServer]
-    turn: TurnSecret | None
-    motd: str
-    carriage: Carriage
-    lifetime: float
 
 
 async def _serve(settings: Settings, screen: Screen) -> None:
@@ -266,97 +246,3 @@ def _carries(carriage: Carriage) -> str:
         return ""
     each, total = size(carriage.each), size(carriage.total)
     return f"it carries streams that find no path: {each} a day for one address, {total} in all\n"
-
-
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    import ssl
-
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise UsageError("TLS takes both --tls-cert and --tls-key", "give the other file, too")
-    for path in (certificate, key):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise LocalFileError(f"can't read {path}: {error.strerror}") from error
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key, password=_no_password)
-    except (ssl.SSLError, UsageError) as error:
-        raise UsageError(
-            f"{certificate} and {key} are no certificate with its key, in PEM and without a "
-            "password",
-            "check the two files, and that they belong together",
-        ) from error
-    return context
-
-
-def _no_password() -> str:
-    """A server that starts by itself has nobody to ask."""
-    raise UsageError("the key has a password")
-
-
-def _ice_servers(stun: list[str]) -> list[IceServer]:
-    from p2pxfer.rendezvous.config import IceServer
-
-    if not stun:
-        return []
-    return [IceServer(urls=list(_checked(stun, "stun")))]
-
-
-def _turn(urls: list[str], secret_path: Path | None) -> TurnSecret | None:
-    from p2pxfer.rendezvous.server.turn import TurnSecret
-
-    if not urls and secret_path is None:
-        return None
-    if not urls or secret_path is None:
-        raise UsageError(
-            "TURN takes both --turn-url and --turn-secret-file",
-            "the file holds what the TURN server has as its static-auth-secret",
-        )
-    secret = secret_file(secret_path, refuse=refuse_if_others_may_read)
-    try:
-        return TurnSecret(_checked(urls, "turn"), secret)
-    except ValueError as error:
-        raise UsageError(str(error), "make one with: openssl rand -hex 32") from error
-
-
-def _carriage(each: str | None, total: str | None, most: str | None) -> Carriage:
-    from p2pxfer.rendezvous.config import MAX_RELAY_BYTES
-    from p2pxfer.rendezvous.server.limits import Carriage
-
-    if each is None:
-        if total is not None or most is not None:
-            raise UsageError(
-                "--relay-total and --relay-rate are about what --relay-bytes allows",
-                "give --relay-bytes, too, or leave them out",
-            )
-        return Carriage()
-    size = byte_count(each)
-    in_all = size * TOTAL_OF_ADDRESSES if total is None else byte_count(total)
-    if not 0 < size <= MAX_RELAY_BYTES or not in_all:
-        raise UsageError(
-            "--relay-bytes and --relay-total take a size", "leave out what is not meant"
-        )
-    return Carriage(each=size, total=in_all, rate=inf if most is None else rate(most))
-
-
-def _checked(urls: list[str], scheme: str) -> tuple[str, ...]:
-    from p2pxfer.peer.servers import IceServer as Checked
-
-    for url in urls:
-        if not url.lower().startswith(scheme):
-            raise UsageError(
-                f"not the URL of a {scheme.upper()} server: {url}",
-                f"it looks like {scheme}:host:port",
-            )
-    return Checked(tuple(urls)).urls
-
-
-def _motd(text: str) -> str:
-    from p2pxfer.rendezvous.config import MAX_MOTD
-
-    if len(text) > MAX_MOTD or not text.isprintable():
-        raise UsageError(f"--motd takes one line of at most {MAX_MOTD} characters", "shorten it")
-    return text

@@ -11,7 +11,8 @@ from typing import Any
 from typer.main import get_command
 
 from p2pxfer.cli.app import app
-from p2pxfer.cli.options import CODE_VARIABLE, ICE_CREDENTIALS_VARIABLE, RENDEZVOUS_VARIABLE
+from p2pxfer.cli.network_flags import ICE_CREDENTIALS_VARIABLE, RENDEZVOUS_VARIABLE
+from p2pxfer.cli.options import CODE_VARIABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 PLAIN = "Options"

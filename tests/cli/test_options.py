@@ -7,7 +7,8 @@ from datetime import time
 
 import pytest
 
-from p2pxfer.cli.options import NetworkFlags, OutputFlags, secret_file
+from p2pxfer.cli.network_flags import NetworkFlags
+from p2pxfer.cli.options import OutputFlags, secret_file
 from p2pxfer.cli.quantities import byte_count, seconds
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.identity.config import Config, IceServerConfig
