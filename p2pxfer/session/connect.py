@@ -1,7 +1,8 @@
 """From a code to an open channel: rendezvous, pairing, peer connection, in that order.
 
-Here it is decided in which room the two sides meet, and what becomes of a code. What crosses the
-channel afterwards is not known, and neither is a terminal.
+Here it is decided in which room the two sides meet, and what becomes of a code. How the rendezvous
+is entered is in `rendezvous`, what is made of a keyed room in `link`. What crosses the channel
+afterwards is not known, and neither is a terminal.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING, Final
-
-from msgspec import Struct
 
 from p2pxfer import __version__
 from p2pxfer.errors import (
@@ -27,7 +26,6 @@ from p2pxfer.errors import (
     RoomBurnt,
     RoomRefused,
     TransferError,
-    UsageError,
     VerificationRefused,
     WrongCode,
 )
@@ -42,11 +40,8 @@ from p2pxfer.progress import (
     Note,
     NullProgress,
     Progress,
-    Reconnecting,
     Waiting,
 )
-from p2pxfer.rendezvous import address as addresses
-from p2pxfer.rendezvous import certificates
 from p2pxfer.session import lan
 from p2pxfer.session.detour import CHECKING, DIRECT, MEETING
 from p2pxfer.session.exchange import Ways
@@ -55,14 +50,13 @@ from p2pxfer.session.interaction import Interaction
 from p2pxfer.session.link import Link, connect
 from p2pxfer.session.network import Network, Sending, write_code
 from p2pxfer.session.pair import HANDSHAKE_TIMEOUT, VERIFY, Pairing
+from p2pxfer.session.rendezvous import Rendezvous, load_client
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable
 
-    from p2pxfer.peer.servers import IceServer
     from p2pxfer.peer.tracks import Tracks
-    from p2pxfer.rendezvous.client import RendezvousClient, Room, RoomState
+    from p2pxfer.rendezvous.client import Room
 
 FRESH_CODES: Final = 3  # after that many wrong guesses beyond the first code, somebody is guessing
 REJOIN: Final = "rejoin"  # label of the name of the room where paired sides meet again
@@ -101,9 +95,8 @@ class Connector:
         self._network = network
         self._meanwhile = meanwhile
         self._tracks = tracks
-        self._rendezvous = None if network.lan else network.rendezvous
-        self._client: RendezvousClient | None = None
-        self._direct = False  # the rendezvous is on this network, where no proxy leads
+        url = None if network.lan else network.rendezvous
+        self._rendezvous = Rendezvous(url, network.ice_servers, progress)
         self._host: lan.Host | None = None
         self._progress = progress
         self._relays = not network.relay_only and tracks is None  # media find no way through it
@@ -113,9 +106,7 @@ class Connector:
         hello = Hello(capabilities=wanted, agent=f"p2pxfer/{__version__}")
         self._pairing = Pairing(hello, progress, interaction)
         self.met = False
-        self._crowded = False
         self._warmth: asyncio.Task[None] | None = None
-        self._asked: asyncio.Task[_Offer] | None = None
 
     async def offer(self, sending: Sending) -> Link:
         """Be found by a receiver, and connect.
@@ -127,13 +118,13 @@ class Connector:
         """
         if sending.chosen is not None:
             chosen = codes.chosen(sending.chosen)
-            self._require_rendezvous("a code of your own")
+            self._rendezvous.require("a code of your own")
             return await self._meet(Role.A, chosen, sending.wait)
         early: codes.Code | None = None
-        if self._rendezvous is None:
+        if self._rendezvous.url is None:
             early = await self._open_host(sending)
         async with contextlib.AsyncExitStack() as held:
-            client = await self._enter(held)
+            client = await self._rendezvous.enter(held)
             for left in range(FRESH_CODES, -1, -1):
                 room = await client.allocate(sending.wait)
                 self.met = True
@@ -181,21 +172,20 @@ class Connector:
         text, place = codes.split(text)
         code = codes.read(text)
         if isinstance(code, codes.ChosenCode):
-            self._require_rendezvous("a code of your own")
+            self._rendezvous.require("a code of your own")
             return await self._meet(Role.B, code, wait)
         if place is None and lan.is_local(code.nameplate):
             await lan.load()  # before what takes longer competes with it
         self.warm()
         if place is not None:
-            self._rendezvous = await lan.reach(place)
-            self._direct = lan.is_near(self._rendezvous)
+            url = await lan.reach(place)
+            self._rendezvous.move(url, direct=lan.is_near(url))
         elif lan.is_local(code.nameplate):
-            self._rendezvous = await lan.find(code.nameplate, self._progress)
-            self._direct = True
+            self._rendezvous.move(await lan.find(code.nameplate, self._progress), direct=True)
         else:
-            self._require_rendezvous(f"a code with the number {code.nameplate}")
+            self._rendezvous.require(f"a code with the number {code.nameplate}")
         async with contextlib.AsyncExitStack() as held:
-            client = await self._enter(held)
+            client = await self._rendezvous.enter(held)
             try:
                 room = await client.join(code.nameplate)
             except RoomBurnt as error:
@@ -206,7 +196,7 @@ class Connector:
     @property
     def rendezvous(self) -> str:
         """Where the two sides met; empty before they did."""
-        return self._rendezvous or ""
+        return self._rendezvous.url or ""
 
     async def rejoin_at(self, rendezvous: str, keys: SessionKeys, patience: float) -> Link:
         """Meet again the peer of an earlier process of this machine, at its rendezvous.
@@ -214,8 +204,7 @@ class Connector:
         Raises:
             PeerGone: it did not come within ``patience`` seconds.
         """
-        self._rendezvous = rendezvous
-        self._direct = lan.is_near(rendezvous)
+        self._rendezvous.move(rendezvous, direct=lan.is_near(rendezvous))
         return await self.rejoin(keys, patience)
 
     async def rejoin(self, keys: SessionKeys, give_up_after: float) -> Link:
@@ -233,7 +222,7 @@ class Connector:
             left = max(deadline - time.monotonic(), 0.0)
             try:
                 async with contextlib.AsyncExitStack() as held:
-                    client = await self._enter(held)
+                    client = await self._rendezvous.enter(held)
                     room = await client.open(keys.key(REJOIN), left + REJOIN_MARGIN)
                     attempt = await self._pairing.renew(room, keys, left)
                     link = await self._connect(room, attempt, held)
@@ -276,39 +265,15 @@ class Connector:
         if self._warmth is None:
             self._warmth = asyncio.create_task(asyncio.to_thread(load_ahead))
 
-    async def _enter(self, held: contextlib.AsyncExitStack) -> RendezvousClient:
-        client = await self._make_client(self._tell_rendezvous)
-        await held.enter_async_context(client)
-        self._client = client
-        self._asked = asyncio.create_task(self._ask(client))
-        held.callback(self._asked.cancel)
-        return client
-
-    async def _make_client(
-        self, on_state: Callable[[RoomState], None] | None = None
-    ) -> RendezvousClient:
-        assert self._rendezvous is not None
-        trusted: asyncio.Future[ssl.SSLContext] | None = None
-        if addresses.parse(self._rendezvous).startswith("https:"):  # else there is no TLS
-            loop = asyncio.get_running_loop()
-            trusted = loop.run_in_executor(None, certificates.trusted)  # beside what is loaded
-        made = _load_client()
-        ssl_context = await trusted if trusted is not None else None
-        return made(
-            self._rendezvous, direct=self._direct, on_state=on_state, ssl_context=ssl_context
-        )
-
     async def _directly(self, keys: SessionKeys) -> Link:
         """Meet the peer beside a link that works, and connect without any relay.
 
         Raises:
             TransferError: it did not come, or no direct path was found.
         """
-        assert self._asked is not None
-        servers = (await self._asked).servers
+        servers = (await self._rendezvous.offered()).servers
         async with contextlib.AsyncExitStack() as held:
-            client = await self._make_client()
-            await held.enter_async_context(client)
+            client = await self._rendezvous.enter_beside(held)
             room = await client.open(keys.key(DIRECT), REJOIN_MARGIN)
             attempt = await self._pairing.renew(room, keys, MEETING)
             link = await connect(
@@ -327,31 +292,6 @@ class Connector:
             raise ConnectionFailed("the other side let itself be reached through a relay only")
         return link
 
-    async def _ask(self, client: RendezvousClient) -> _Offer:
-        """What the rendezvous offers besides rooms; nothing, if it does not say."""
-        from p2pxfer.peer.servers import IceServer  # noqa: PLC0415  # not before a code is shown
-
-        own = self._network.ice_servers
-        try:
-            config = await client.config()
-            offered = tuple(IceServer.from_config(entry) for entry in config.ice_servers)
-        except (RendezvousError, UsageError) as error:
-            self._progress.emit(Note(f"no ICE servers from the rendezvous: {error}", detail=True))
-            return _Offer(own, relays=False)
-        if config.motd:
-            self._progress.emit(Note(f"the rendezvous says: {config.motd}"))
-        return _Offer(own + offered, relays=config.relay_bytes > 0)
-
-    def _tell_rendezvous(self, state: RoomState) -> None:
-        if state == "crowded":
-            if not self._crowded:  # once: who counts them may be lying
-                self._progress.emit(Note("somebody else tried to use this code, and was refused"))
-            self._crowded = True
-        elif state == "reconnecting":
-            self._progress.emit(Reconnecting("rendezvous", 1))
-        else:
-            self._progress.emit(Note(f"rendezvous: {state}", detail=True))
-
     def _burnt(self, code: codes.Code, left: int, error: TransferError) -> None:
         self._progress.emit(Note(f"who came for {code.nameplate}: {error.message}", detail=True))
         self._progress.emit(CodeBurnt(str(code), left))
@@ -362,33 +302,25 @@ class Connector:
         if self._host is not None:
             event = CodeReady(code, self._host.link(code), lives, self._host.located(code))
         else:
-            event = CodeReady(code, f"{(self._rendezvous or '').rstrip('/')}/#{code}", lives)
+            event = CodeReady(code, f"{self.rendezvous.rstrip('/')}/#{code}", lives)
         self._progress.emit(event)
         self._progress.emit(Waiting("peer"))
 
     async def _open_host(self, sending: Sending) -> codes.Code:
         """Run a rendezvous for this network; its first code is shown before that takes time."""
         self._host = lan.Host(self._progress)
-        self._rendezvous, self._direct = self._host.url, True
+        self._rendezvous.move(self._host.url, direct=True)
         code = codes.draw(self._host.nameplate, sending.words)
         self._announce(str(code), sending, sending.wait)
         await self._host.open()
         return code
-
-    def _require_rendezvous(self, what: str) -> None:
-        if self._rendezvous is None:
-            raise UsageError(
-                f"{what} needs a rendezvous, and none is known",
-                "type --rendezvous URL, with the same URL on both sides\n"
-                "to run one, on a machine that both sides reach, type: p2pxfer serve",
-            )
 
     async def _meet(self, role: Role, chosen: codes.ChosenCode, wait: float) -> Link:
         """Meet in the room that the chosen code names, whoever comes first."""
         self.warm()  # beside what is slow on purpose; whoever comes second finds it done
         name = await asyncio.to_thread(chosen.room_name)
         async with contextlib.AsyncExitStack() as held:
-            client = await self._enter(held)
+            client = await self._rendezvous.enter(held)
             self._progress.emit(Waiting("peer"))
             deadline = time.monotonic() + wait
             stale = False
@@ -421,8 +353,7 @@ class Connector:
             self._progress.emit(Note(f"paired with {keys.peer.agent}", detail=True))
         self.warm()
         assert self._warmth is not None
-        assert self._asked is not None
-        offer, _ = await asyncio.gather(self._asked, self._warmth)
+        offer, _ = await asyncio.gather(self._rendezvous.offered(), self._warmth)
         if self._meanwhile is not None:
             await self._meanwhile()
         try:
@@ -452,15 +383,9 @@ class Connector:
         decides = keys.role is Role.A
         if not self._relays or (decides and not (offered and RELAY in keys.peer.capabilities)):
             return None
-        assert self._client is not None
-        return Fallback(self._client, keys, self._network.restraint, offered=offered)
-
-
-class _Offer(Struct, frozen=True):
-    """What is there to connect by: STUN and TURN servers, and whether the rendezvous relays."""
-
-    servers: tuple[IceServer, ...]
-    relays: bool
+        client = self._rendezvous.client
+        assert client is not None
+        return Fallback(client, keys, self._network.restraint, offered=offered)
 
 
 def load_ahead() -> None:
@@ -469,12 +394,6 @@ def load_ahead() -> None:
     That is half a second of a slow processor: for a thread, while somebody or something is waited
     for.
     """
-    _load_client()
+    load_client()
     pake.load()
     loading.load()
-
-
-def _load_client() -> type[RendezvousClient]:
-    with certificates.read_late():
-        from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # aiohttp
-    return RendezvousClient

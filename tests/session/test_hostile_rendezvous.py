@@ -751,7 +751,7 @@ async def test_it_calls_the_room_burnt_where_two_meet_again(monkeypatch):
             raise WrongCode("the other side found the code to be wrong")
         return SimpleNamespace(keys=None)
 
-    monkeypatch.setattr(connector, "_enter", enter)
+    monkeypatch.setattr(connector._rendezvous, "enter", enter)
     monkeypatch.setattr(connector, "_connect", connect_again)
     monkeypatch.setattr(connector._pairing, "renew", renew)
     link = await connector.rejoin(keys, 10)
