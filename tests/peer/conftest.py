@@ -7,16 +7,15 @@ that nothing was left running and that no task ended with an error that nobody s
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import functools
 import gc
 import json
 import os
 import shutil
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,6 @@ from p2pxfer.peer.connection import PeerConnection
 from tests import namespaces
 
 PATIENCE = 60.0  # seconds until a test is called hung
-CLONE_NEWNET = 0x40000000
 
 Tap = Callable[[str, bytes], list[bytes]]
 
@@ -205,30 +203,9 @@ def nothing_unseen(caplog):
 
 @pytest.fixture
 def in_namespace():
-    """Run a coroutine function in a thread with a network of its own, made by ``ip`` commands."""
+    """`namespaces.run`, where that can be."""
     namespaces.require()
-
-    def run(work: Callable[[], Awaitable[None]], *commands: str) -> None:
-        failures: list[BaseException] = []
-
-        def inside() -> None:
-            try:
-                libc = ctypes.CDLL(None, use_errno=True)
-                assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-                for command in ("link set lo up", *commands):
-                    subprocess.run(["ip", *command.split()], check=True)
-                with asyncio.Runner(loop_factory=udp.new_event_loop) as runner:
-                    runner.run(asyncio.wait_for(work(), PATIENCE))
-            except BaseException as error:  # noqa: BLE001  # raised again in the test's thread
-                failures.append(error)
-
-        thread = threading.Thread(target=inside)
-        thread.start()
-        thread.join()
-        if failures:
-            raise failures[0]
-
-    return run
+    return functools.partial(namespaces.run, patience=PATIENCE, loop_factory=udp.new_event_loop)
 
 
 @pytest.fixture

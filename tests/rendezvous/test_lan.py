@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
-import os
-import subprocess
-import threading
-from collections.abc import Awaitable, Callable
+import functools
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
@@ -19,7 +14,6 @@ from p2pxfer.rendezvous.interfaces import Place
 from tests import namespaces
 
 PATIENCE = 120.0  # seconds until a test is called hung
-CLONE_NEWNET = 0x40000000
 CABLE = (
     "link add d0 type veth peer name d1",
     "addr add 192.168.77.1/24 dev d0",
@@ -30,29 +24,9 @@ CABLE = (
 
 @pytest.fixture
 def in_namespace():
-    """Run a coroutine function in a thread with a network of its own, made by ``ip`` commands."""
+    """`namespaces.run`, where that can be."""
     namespaces.require()
-
-    def run(work: Callable[[], Awaitable[None]], *commands: str) -> None:
-        failures: list[BaseException] = []
-
-        def inside() -> None:
-            try:
-                libc = ctypes.CDLL(None, use_errno=True)
-                assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-                for command in ("link set lo up", *commands):
-                    subprocess.run(["ip", *command.split()], check=True)
-                asyncio.run(asyncio.wait_for(work(), PATIENCE))
-            except BaseException as error:  # noqa: BLE001  # raised again in the test's thread
-                failures.append(error)
-
-        thread = threading.Thread(target=inside)
-        thread.start()
-        thread.join()
-        if failures:
-            raise failures[0]
-
-    return run
+    return functools.partial(namespaces.run, patience=PATIENCE)
 
 
 @asynccontextmanager

@@ -15,10 +15,10 @@ LIMIT = 500_000.0  # bytes per second, of what is limited
 class Fixed:
     """A window that nothing changes: what is left is the association's own behaviour."""
 
-    def __init__(self, window: int = 60_000):
+    def __init__(self, window: int = 60_000, quantum: int = 64_000):
         self.window = window
         self.rate = math.inf
-        self.quantum = 64_000
+        self.quantum = quantum
 
     def on_sent(self, now, size, in_flight, app_limited):
         """Nothing."""

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import random
 
 from p2pxfer.sctp import chunks as c
+from p2pxfer.sctp import events as e
 from p2pxfer.sctp.association import Association, Config
 from p2pxfer.sctp.packets import Packet, checksum_valid, encode, parse
 from p2pxfer.sctp.parameters import ParameterType, find, supported_extensions
+from tests.sctp.controllers import Fixed
 
 TAG = 0xBBBB0001  # the far end's own, which packets to it bear
 TSN = 0xFFFFFFF0  # its first, near the end of the circle
 RWND = 100_000
+WIDE = 1 << 20  # bytes that may be under way, and may leave at once
 COOKIE = b"a cookie of the far end's"
 EXTENSIONS = ((0xC000, b""), supported_extensions((130, 192)))
 
 
-class Fixed:
-    """No congestion control: a wide window, and no pacing."""
+def only(kind, chunks):
+    """Those of one kind."""
+    return [chunk for chunk in chunks if isinstance(chunk, kind)]
 
-    window = 1 << 20
-    rate = math.inf
-    quantum = 1 << 20
 
-    def on_sent(self, now, size, in_flight, app_limited):
-        """Nothing changes."""
-
-    def on_ack(self, ack):
-        """Nothing changes."""
-
-    def on_timeout(self, now, in_flight):
-        """Nothing changes."""
-
-    def on_spurious_loss(self, now):
-        """Nothing changes."""
-
-    def on_path_change(self, now):
-        """Nothing changes."""
-
-    def on_packet_size(self, size):
-        """Nothing changes."""
+def messages(far):
+    """What the association under test gave its owner to read, since that was asked last."""
+    return [event.data for event in far.events() if isinstance(event, e.Message)]
 
 
 class FarEnd:
@@ -56,7 +42,7 @@ class FarEnd:
 
     def __init__(self, **config):
         config = {"packet_sizes": (1172,), "zero_checksum": False, **config}
-        self.association = Association(Config(**config), Fixed(), rng=random.Random(7))
+        self.association = Association(Config(**config), Fixed(WIDE, WIDE), rng=random.Random(7))
         self.now = 100.0
         self.tag = 0
         self.tsn = 0

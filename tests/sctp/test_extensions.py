@@ -23,7 +23,7 @@ from p2pxfer.sctp.parameters import (
     supported_extensions,
     zero_checksum_acceptable,
 )
-from tests.sctp.far_end import EXTENSIONS, TSN, FarEnd, data, sack
+from tests.sctp.far_end import EXTENSIONS, TSN, FarEnd, data, messages, only, sack
 from tests.sctp.hostile import end
 
 ZERO = (*EXTENSIONS, zero_checksum_acceptable())
@@ -32,14 +32,6 @@ ZERO = (*EXTENSIONS, zero_checksum_acceptable())
 @pytest.fixture
 def far():
     return FarEnd().establish()
-
-
-def only(kind, chunks):
-    return [chunk for chunk in chunks if isinstance(chunk, kind)]
-
-
-def messages(far):
-    return [event.data for event in far.events() if isinstance(event, e.Message)]
 
 
 def tsn(offset):

@@ -9,7 +9,7 @@ from p2pxfer.sctp import events as e
 from p2pxfer.sctp.association import State
 from p2pxfer.sctp.packets import CHECKSUM, checksum, encode, parse
 from p2pxfer.sctp.parameters import supported_extensions
-from tests.sctp.far_end import EXTENSIONS, TAG, TSN, FarEnd, data, sack
+from tests.sctp.far_end import EXTENSIONS, TAG, TSN, FarEnd, data, messages, only, sack
 
 EARLIER = (TSN - 1) & 0xFFFFFFFF
 
@@ -17,14 +17,6 @@ EARLIER = (TSN - 1) & 0xFFFFFFFF
 @pytest.fixture
 def far():
     return FarEnd().establish()
-
-
-def only(kind, chunks):
-    return [chunk for chunk in chunks if isinstance(chunk, kind)]
-
-
-def messages(far):
-    return [event.data for event in far.events() if isinstance(event, e.Message)]
 
 
 def ends(far):

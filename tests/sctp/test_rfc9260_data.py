@@ -10,7 +10,7 @@ from p2pxfer.sctp import chunks as c
 from p2pxfer.sctp import events as e
 from p2pxfer.sctp.association import State
 from p2pxfer.sctp.packets import CHECKSUM, checksum, encode
-from tests.sctp.far_end import RWND, TSN, FarEnd, data, sack
+from tests.sctp.far_end import RWND, TSN, FarEnd, data, messages, only, sack
 
 WINDOW = 16 << 20
 EARLIER = (TSN - 1) & 0xFFFFFFFF
@@ -21,16 +21,8 @@ def far():
     return FarEnd().establish()
 
 
-def messages(far):
-    return [event.data for event in far.events() if isinstance(event, e.Message)]
-
-
 def tsn(offset):
     return (TSN + offset) & 0xFFFFFFFF
-
-
-def only(kind, chunks):
-    return [chunk for chunk in chunks if isinstance(chunk, kind)]
 
 
 def aborted(far, answer, code):

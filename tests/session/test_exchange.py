@@ -138,6 +138,14 @@ def clearing(monkeypatch) -> Clearing:
     return clearing
 
 
+def relayed(transfer, path):
+    """Both ends of a transfer of ``path`` that goes through a relay, and on when that breaks."""
+    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    for link in both.links:
+        link.relayed = True
+    return both
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_it_goes_over_to_a_direct_path(transfer, meadow, clearing, tmp_path, seed):
     """As often as a relay was taken; nothing is said to have broken, and the relay is let go of."""
@@ -145,10 +153,8 @@ async def test_it_goes_over_to_a_direct_path(transfer, meadow, clearing, tmp_pat
     meadow.relayed = True
     path = tmp_path / "file"
     path.write_bytes(os.urandom(96 * MIB))
-    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
+    both = relayed(transfer, path)
     former = [*both.links]
-    for link in former:
-        link.relayed = True
     for times in range(1, 4):
         await eventually(
             lambda: min(map(len, (both.sent.all(Connected), both.received.all(Connected)))) == times  # noqa: B023  # awaited at once
@@ -173,9 +179,7 @@ async def test_it_is_interrupted_just_as_it_goes_over(transfer, meadow, tmp_path
     """The other side is told all the same, and does not wait for anybody to come back."""
     path = tmp_path / "file"
     path.write_bytes(os.urandom(96 * MIB))
-    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
-    for link in both.links:
-        link.relayed = True
+    both = relayed(transfer, path)
     note = both.sent.emit
 
     def emit(event):
@@ -197,9 +201,7 @@ async def test_it_stays_where_it_is_without_a_direct_path(transfer, clearing, tm
     clearing.empty = True
     path = tmp_path / "file"
     path.write_bytes(os.urandom(32 * MIB))
-    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
-    for link in both.links:
-        link.relayed = True
+    both = relayed(transfer, path)
     sent, received = await both.ends()
     assert isinstance(sent, Summary)
     assert isinstance(received, Summary)
@@ -213,9 +215,7 @@ async def test_a_direct_path_that_carries_nothing_after_all(transfer, meadow, cl
     clearing.broken = True
     path = tmp_path / "file"
     path.write_bytes(os.urandom(96 * MIB))
-    both = transfer(path, give_up_after=GIVE_UP, to={"give_up_after": GIVE_UP})
-    for link in both.links:
-        link.relayed = True
+    both = relayed(transfer, path)
     sent, received = await both.ends()
     assert isinstance(sent, Summary)
     assert isinstance(received, Summary)
