@@ -23,6 +23,9 @@ from p2pxfer.files.paths import NameRules, SafePath, safe_target
 from p2pxfer.files.records import Identity, Placed
 from p2pxfer.manifest import Entry, EntryKind, Failure
 
+_SYMLINK = EntryKind.SYMLINK  # a look into the enumeration for each entry takes its time
+_DIRECTORY = EntryKind.DIRECTORY
+
 
 class ExistingPolicy(Enum):
     """What to do about a file that is already there. Folders are merged into in any case."""
@@ -138,13 +141,14 @@ class Gate:
         if folder is None:
             raise EntryError(Failure.PARENT_FAILED, "the folder that it belongs into was not made")
         admission.folder, admission.name = folder, name
-        if entry.kind is EntryKind.SYMLINK and not self._unsafe_symlinks:
+        kind = entry.kind
+        if kind is _SYMLINK and not self._unsafe_symlinks:
             wrong = safe_target(entry.target, len(path.parts) - 1, self._rules)
             if wrong is not None:
                 raise EntryError(Failure.UNSAFE_TARGET, wrong)
         # Nothing of anybody's is in a fresh folder; two entries of one name meet as they are named.
         found = None if folder.fresh else self._look(folder, name)
-        if entry.kind is EntryKind.DIRECTORY:
+        if kind is _DIRECTORY:
             self._make_directory(admission, found)
             return
         if not folder.fresh and not self._is_ours(admission, found) and found is not None:

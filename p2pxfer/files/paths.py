@@ -38,6 +38,9 @@ class NameRules(Enum):
         return cls.PORTABLE if os.name == "nt" else cls.POSIX
 
 
+_PORTABLE = NameRules.PORTABLE  # a look into the enumeration for each name takes its time
+
+
 class SafePath:
     """A relative path that stays below wherever it is joined to. Only `parse` makes one.
 
@@ -70,7 +73,7 @@ class SafePath:
             raise UnsafeName("the name contains a NUL byte")
         if len(parts) > MAX_DEPTH:
             raise UnsafeName(f"the path is deeper than {MAX_DEPTH:,} folders")
-        if rules is NameRules.PORTABLE:
+        if rules is _PORTABLE:
             for part in parts:
                 check_portable(part)
         path = object.__new__(cls)

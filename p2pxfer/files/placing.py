@@ -25,6 +25,8 @@ from p2pxfer.manifest import Failure
 
 SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
 
+_REPLACE = Naming.REPLACE  # a look into the enumeration for each file takes its time
+
 
 class Placing:
     """Names in the folders of one tree.
@@ -123,7 +125,7 @@ class Placing:
                 at = self._entered(folder)
                 if at is not None and taken is None:
                     taken = left = self._unnamed.take(len(batch))
-            if at is not None and left and admission.naming is not Naming.REPLACE:
+            if at is not None and left and admission.naming is not _REPLACE:
                 try:
                     nameless.fd = make_at(at, small.mode & 0o777)
                 except OSError:  # making a temporary will say what is wrong, if it fails as well

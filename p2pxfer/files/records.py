@@ -41,6 +41,9 @@ class Kind(IntEnum):
     SETTLED = 5  # temporaries that were placed have their names, those only intended not; no body
 
 
+_PLACED = int(Kind.PLACED)  # there may be very many of them
+
+
 class Identity(NamedTuple):
     """Which file it is, and that nobody has written to it since. ``mtime_ns`` as the disk has it.
 
@@ -269,7 +272,7 @@ def partial_record(partial: Partial) -> bytes:
 def placed_record(placed: Placed) -> bytes:
     """The record of what has got a name."""
     path, name, identity = placed
-    return encoded(Kind.PLACED, _TRACE.pack(*identity, len(path)) + path + name)
+    return encoded(_PLACED, _TRACE.pack(*identity, len(path)) + path + name)
 
 
 def forgotten_records(paths: Iterable[bytes]) -> bytes:

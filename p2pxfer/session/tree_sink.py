@@ -34,10 +34,14 @@ from p2pxfer.session.sinks import (
     checked,
     in_parts,
 )
-from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
+from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
 
 SYNCING: Final = 2  # batches that are on their way to the disk while the next is written
 SMALL_BYTES: Final = 4 * 1024 * 1024  # of a batch; a kill costs what is in all three at worst
+LEAST_TOGETHER: Final = 256  # files of a batch, towards the end: the last is waited for
+
+_FILE: Final = EntryKind.FILE  # looked up in the enumeration it takes as long as much of the rest
+_DIRECTORY: Final = EntryKind.DIRECTORY
 
 
 class TreeSink:
@@ -89,22 +93,23 @@ class TreeSink:
     def admit(self, first: int, entries: Sequence[Entry]) -> list[tuple[int, Failure, str]]:
         """Judge entries; directories that pass are made."""
         refused: list[tuple[int, Failure, str]] = []
+        judge, may_hold, limited = self._tree.admit, self._tree.may_hold, self._max_size is not None
         for number, entry in enumerate(entries, first):
             size = max(entry.size, 0)
-            if self._over(self._listed_size + size):
+            if limited and self._over(self._listed_size + size):
                 refused.append((number, Failure.TOO_LARGE, "it is over --max-size"))
                 continue
             renamed = entry if self._name is None else entry._replace(path=self._name)
-            admission = self._tree.admit(renamed)
+            admission = judge(renamed)
             if admission.failure is not None:
                 refused.append((number, admission.failure, admission.reason))
                 continue
             self._listed_size += size
-            if entry.kind is not EntryKind.DIRECTORY:
+            if entry.kind is not _DIRECTORY:
                 self._admissions[number] = admission
             if admission.question:
                 self._asking.append(number)
-            if entry.kind is EntryKind.FILE and self._tree.may_hold(admission):
+            if entry.kind is _FILE and may_hold(admission):
                 self._likely.append(number)
                 self._spare(number, self._tree.spared(admission))
             elif admission.twin is not None:
@@ -167,8 +172,7 @@ class TreeSink:
         results: list[Result] = []
         for deed in deeds:
             if isinstance(deed, ArrivedWhole):
-                for file, content in deed.contents():
-                    self._take(file, content, results)
+                self._take(deed, results)
             else:
                 self._do(deed, results)
         self._write_small()
@@ -212,31 +216,35 @@ class TreeSink:
 
     def _needs_room(self, number: int) -> None:
         """It is no longer to come: from here on the disk tells what room it needs."""
-        self._spared_size -= self._spared.pop(number, 0)
+        if self._spared:
+            self._spared_size -= self._spared.pop(number, 0)
 
     def _over(self, size: int) -> bool:
         return self._max_size is not None and size > self._max_size
 
-    def _take(self, file: TakeFile, content: memoryview, results: list[Result]) -> None:
-        """Take a small file at once, where nothing of it is here and no limit is near."""
-        number, _, _, size, mode, mtime_ns, _ = file
-        admission = self._admissions[number]
-        fresh = admission.older is None and admission.twin is None and number not in self._adopted
-        if not fresh or self._max_size is not None:
-            for part in in_parts(file, content):
-                self._do(part, results)
-            return
-        self._begun_size += size
-        self._needs_room(number)
-        del self._admissions[number]
-        self._add_small(number, SmallFile(admission, content, mode, mtime_ns), results)
+    def _take(self, deed: ArrivedWhole, results: list[Result]) -> None:
+        """Take small files at once, where nothing of them is here and there is no limit."""
+        admissions, adopted, limited = self._admissions, self._adopted, self._max_size is not None
+        for file, content in deed.contents():
+            number, _, _, size, mode, mtime_ns, _ = file
+            admission = admissions[number]
+            fresh = admission.older is None and admission.twin is None and number not in adopted
+            if limited or not fresh:
+                for part in in_parts(file, content):
+                    self._do(part, results)
+                continue
+            self._begun_size += size
+            self._needs_room(number)
+            del admissions[number]
+            self._add_small(number, SmallFile(admission, content, mode, mtime_ns), results)
 
     def _add_small(self, number: int, small: SmallFile, results: list[Result]) -> None:
         """One more of the present batch, which is flushed when it is large enough."""
         self._numbers.append(number)
         self._small.append(small)
         self._batch_bytes += len(small.data)
-        if len(self._numbers) >= self._together or self._batch_bytes >= SMALL_BYTES:
+        enough = min(self._together, max(LEAST_TOGETHER, len(self._admissions)))
+        if len(self._numbers) >= enough or self._batch_bytes >= SMALL_BYTES:
             self._flush(results)
 
     def _begin(self, begin: BeginFile, results: list[Result]) -> None:
