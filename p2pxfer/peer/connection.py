@@ -21,8 +21,8 @@ from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel, accep
 from p2pxfer.peer.negotiation import Negotiation
 from p2pxfer.peer.path import PathInfo
 from p2pxfer.peer.restraint import FREE, Restraint
+from p2pxfer.peer.sdp import Description, parse_sdp
 from p2pxfer.peer.servers import IceServer
-from p2pxfer.peer.signals import Description, parse_sdp
 from p2pxfer.peer.stopwatch import Stopwatch
 from p2pxfer.peer.tracks import Tracks
 

@@ -19,8 +19,8 @@ from aioice import Candidate as IceCandidate
 from aioice import ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
+from p2pxfer.peer.candidates import Candidate
 from p2pxfer.peer.servers import Endpoint
-from p2pxfer.peer.signals import Candidate
 
 LOOPBACK = ("127.0.0.1", "::1")  # exactly what aioice leaves out
 MAX_HOSTS = 32  # addresses of this machine that are used

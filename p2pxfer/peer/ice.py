@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aioice import ice, stun, turn
 
 from p2pxfer.peer import gathering, transports, triggered, tunnels
+from p2pxfer.peer.candidates import Candidate
 from p2pxfer.peer.headstart import HeadStart
 from p2pxfer.peer.servers import Endpoint
-from p2pxfer.peer.signals import Candidate
 
 if TYPE_CHECKING:
     from aiortc import RTCPeerConnection

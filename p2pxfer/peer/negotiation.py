@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer import renegotiation
-from p2pxfer.peer.signals import Candidate, Description, EndOfCandidates, Signal, decode, encode
+from p2pxfer.peer.candidates import Candidate
+from p2pxfer.peer.sdp import Description
+from p2pxfer.peer.signals import EndOfCandidates, Signal, decode, encode
 from p2pxfer.peer.trickle import RemoteCandidates
 
 if TYPE_CHECKING:

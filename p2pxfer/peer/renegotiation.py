@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.peer.signals import Description
+from p2pxfer.peer.sdp import Description
 
 
 def filled(remote: Description, before: Description | None) -> Description:

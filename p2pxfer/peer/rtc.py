@@ -18,8 +18,8 @@ from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 from msgspec.structs import replace
 
 from p2pxfer.errors import PeerMisbehaved
+from p2pxfer.peer.sdp import Description, DescriptionType, parse_sdp
 from p2pxfer.peer.servers import Endpoint
-from p2pxfer.peer.signals import Description, DescriptionType, parse_sdp
 
 
 def configuration(

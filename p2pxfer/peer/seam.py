@@ -29,7 +29,7 @@ from p2pxfer.peer import calm, lanes
 from p2pxfer.peer.datapath import DataPath
 from p2pxfer.peer.records import LONGEST_PLAIN, available
 from p2pxfer.peer.restraint import FREE, Restraint, control
-from p2pxfer.peer.signals import Description
+from p2pxfer.peer.sdp import Description
 from p2pxfer.peer.udp import BatchLoop
 from p2pxfer.sctp import channel_events as told
 from p2pxfer.sctp import events

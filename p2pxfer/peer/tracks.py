@@ -15,8 +15,8 @@ from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCRtpTran
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer.reception import ReceivedTrack
+from p2pxfer.peer.sdp import Description
 from p2pxfer.peer.sections import Direction
-from p2pxfer.peer.signals import Description
 from p2pxfer.tracks import Kind
 
 VideoCodec = Literal["VP8", "H264"]

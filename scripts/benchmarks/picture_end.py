@@ -17,8 +17,10 @@ from msgspec.structs import replace
 
 from p2pxfer.media.feeding import FedTrack
 from p2pxfer.media.pattern import Pattern
+from p2pxfer.peer.candidates import Candidate
 from p2pxfer.peer.connection import PeerConnection
-from p2pxfer.peer.signals import Candidate, Description, EndOfCandidates, decode, encode, parse_sdp
+from p2pxfer.peer.sdp import Description, parse_sdp
+from p2pxfer.peer.signals import EndOfCandidates, decode, encode
 from p2pxfer.peer.tracks import Tracks
 from p2pxfer.peer.udp import new_event_loop
 

@@ -96,15 +96,10 @@ async def aiortc_end(*, sends: bool, size: int, message: int) -> None:
 async def p2pxfer_end(*, sends: bool, size: int, message: int) -> None:
     from msgspec.structs import replace
 
+    from p2pxfer.peer.candidates import Candidate
     from p2pxfer.peer.connection import PeerConnection
-    from p2pxfer.peer.signals import (
-        Candidate,
-        Description,
-        EndOfCandidates,
-        decode,
-        encode,
-        parse_sdp,
-    )
+    from p2pxfer.peer.sdp import Description, parse_sdp
+    from p2pxfer.peer.signals import EndOfCandidates, decode, encode
 
     own: list[Description] = []
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from p2pxfer.errors import PeerGone, PeerMisbehaved
 from p2pxfer.peer import renegotiation, rtc, tracks
+from p2pxfer.peer.sdp import Description, parse_sdp
 from p2pxfer.peer.sections import Codec, Media
-from p2pxfer.peer.signals import Description, parse_sdp
 from p2pxfer.peer.tracks import Tracks
 from p2pxfer.tracks import TrackEnded
 

@@ -13,7 +13,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
 from aiortc.mediastreams import AudioStreamTrack
 
 from p2pxfer.peer import lanes, records, seam
-from p2pxfer.peer.signals import LONGEST_PACKET
+from p2pxfer.peer.sdp import LONGEST_PACKET
 
 
 def layers(pair) -> tuple[str, str]:

@@ -13,9 +13,11 @@ from msgspec.structs import replace
 
 from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.peer import sections, signals
+from p2pxfer.peer.candidates import Candidate, parse_candidate
 from p2pxfer.peer.restraint import Limit, Restraint
+from p2pxfer.peer.sdp import LONGEST_PACKET, MAX_LINES, Description
 from p2pxfer.peer.sections import Codec, Media
-from p2pxfer.peer.signals import Candidate, Description, EndOfCandidates, decode, encode
+from p2pxfer.peer.signals import EndOfCandidates, decode, encode
 
 FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
 OFFER = "\r\n".join(
@@ -147,7 +149,7 @@ descriptions = st.builds(
     setup=st.sampled_from(["active", "passive"]),
     sctp_port=ports,
     max_message=st.integers(0, 1 << 40),
-    max_packet=st.integers(0, signals.LONGEST_PACKET),
+    max_packet=st.integers(0, LONGEST_PACKET),
     restraint=restraints,
     media=st.tuples(videos, sounds, stopped) | st.tuples(sounds) | st.just(()),
     place=st.just(0),
@@ -242,7 +244,7 @@ def test_a_browsers_offer_is_understood():
         ("sctp-port:5000", "sctp-port:5000\r\na=x-p2pxfer-offer-packet:16385"),
         ("a=mid:0", "a=mid:0\r\na=candidate:nonsense"),
         ("a=mid:0", "a=mid:0\r\na=x:" + "x" * 2000),
-        ("a=mid:0", "a=mid:0" + "\r\na=x" * signals.MAX_LINES),
+        ("a=mid:0", "a=mid:0" + "\r\na=x" * MAX_LINES),
     ],
 )
 def test_a_hostile_sdp_is_refused(old, new):
@@ -352,7 +354,7 @@ def test_a_hostile_body_is_refused(body):
 )
 def test_a_candidate_of_no_use_is_ignored(text):
     """It is no crime to know addresses that this end can't or won't send to."""
-    assert signals.parse_candidate(text) is None
+    assert parse_candidate(text) is None
 
 
 @pytest.mark.parametrize(
@@ -368,7 +370,7 @@ def test_a_candidate_of_no_use_is_ignored(text):
 def test_a_malformed_candidate_is_refused(text):
     """Impossible numbers and smuggled lines."""
     with pytest.raises(PeerMisbehaved):
-        signals.parse_candidate(text)
+        parse_candidate(text)
 
 
 @pytest.mark.parametrize("limit", ["fast", "1", "08:00=2M", ",", "2M," * 30])

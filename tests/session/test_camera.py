@@ -29,7 +29,7 @@ from p2pxfer.media.messages import (
 from p2pxfer.media.source import opened
 from p2pxfer.media.wanted import Wanted
 from p2pxfer.peer import rtc
-from p2pxfer.peer.signals import parse_sdp
+from p2pxfer.peer.sdp import parse_sdp
 from p2pxfer.peer.tracks import Tracks
 from p2pxfer.progress import (
     CodeReady,
