@@ -76,7 +76,8 @@ class Connector:
 
     Whatever both roles need of rendezvous, pairing and peer connection is in here; `offer` is the
     sender's way in, `join` the receiver's. ``tracks`` makes the media beside the channel, when the
-    other side is there; ``meanwhile`` is what else there is to begin then, each time that one is.
+    other side is there; ``meanwhile`` is what else there is to begin then, for each that comes with
+    the code, and never for one that comes back.
 
     Attributes:
         met: the rendezvous was there, and gave `offer` a room.
@@ -149,7 +150,7 @@ class Connector:
                     self._burnt(code, left, error)
                     continue
                 try:
-                    return await self._connect(room, keys, held)
+                    return await self._connect(room, keys, held, self._meanwhile)
                 except PeerVanished as error:
                     self._burnt(code, left, error)
         raise WrongCode(
@@ -191,7 +192,7 @@ class Connector:
             except RoomBurnt as error:
                 raise WrongCode(error.message) from error
             keys = await self._pairing.pair(room, Role.B, code.password(), HANDSHAKE_TIMEOUT)
-            return await self._connect(room, keys, held)
+            return await self._connect(room, keys, held, self._meanwhile)
 
     @property
     def rendezvous(self) -> str:
@@ -343,10 +344,14 @@ class Connector:
                         raise
                     stale = True
                     continue
-                return await self._connect(room, keys, held)
+                return await self._connect(room, keys, held, self._meanwhile)
 
     async def _connect(
-        self, room: Room, keys: SessionKeys, held: contextlib.AsyncExitStack
+        self,
+        room: Room,
+        keys: SessionKeys,
+        held: contextlib.AsyncExitStack,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
     ) -> Link:
         """Find a path to the paired peer, and open the channel."""
         if keys.peer.agent:  # it is told once, not each time the two meet again
@@ -354,8 +359,8 @@ class Connector:
         self.warm()
         assert self._warmth is not None
         offer, _ = await asyncio.gather(self._rendezvous.offered(), self._warmth)
-        if self._meanwhile is not None:
-            await self._meanwhile()
+        if meanwhile is not None:
+            await meanwhile()
         try:
             link = await connect(
                 room,

@@ -173,6 +173,25 @@ async def test_a_third_side_is_refused_and_told(network, source, tmp_path):
     assert any("somebody else" in note.text for note in sender.events.all(Note))
 
 
+async def test_what_begins_when_somebody_comes_does_not_begin_when_they_come_back(network):
+    """The walk of what is sent would begin anew in the middle of a transfer."""
+    begun, events = [], Events()
+
+    async def begin() -> None:
+        begun.append(True)
+
+    here = Connector(network, verify=False, progress=events, interaction=Answers(), meanwhile=begin)
+    offered = asyncio.create_task(here.offer(Sending()))
+    await eventually(lambda: events.all(CodeReady))
+    there = connector(network)
+    joined = asyncio.create_task(there.join(events.all(CodeReady)[0].code, PATIENCE))
+    ours, theirs = await asyncio.gather(offered, joined)
+    await asyncio.gather(ours.close(), theirs.close())
+    again = await asyncio.gather(here.rejoin(ours.keys, 30), there.rejoin(theirs.keys, 30))
+    await asyncio.gather(*[link.close() for link in again])
+    assert begun == [True]
+
+
 @pytest.mark.parametrize("noise", ["hello", "echo", "both", "leave", "silence"])
 async def test_a_visitor_who_talks_nonsense_costs_a_code(
     network, source, tmp_path, noise, monkeypatch
