@@ -103,13 +103,26 @@ def _command(name: str) -> Any:
 
 def main() -> NoReturn:
     """The ``p2pxfer`` command."""
+    _open_closed_streams()
     _leave(_exit_code())
+
+
+def _open_closed_streams() -> None:
+    """Some schedulers start commands without them: then nobody reads what is said."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_WRONLY)
+            if null != number:  # no file may ever come to be that descriptor
+                os.dup2(null, number)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
 
 
 def _exit_code() -> int:
     wanted, shell = (*sys.argv[1:], "", "")[:2]
     if wanted in COMPLETIONS and shell in SHELLS:
         return _completion(wanted, shell)
+    if wanted in COMPLETIONS and shell:
+        return _refused(typer.BadParameter(f"there is completion for {', '.join(SHELLS)}"))
     try:
         result = app(standalone_mode=False)
     except typer.TyperException as error:

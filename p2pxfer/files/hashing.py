@@ -96,11 +96,6 @@ def file_root(digests: Iterable[bytes], size: int) -> bytes:
     return root
 
 
-def whole_root(data: bytes | bytearray | memoryview) -> bytes:
-    """The root of a file of one block at most, which is all of ``data``; see `WholeRoots`."""
-    return WholeRoots().of(data)
-
-
 class WholeRoots:
     """Roots of many small files, each of one block at most. For one thread at a time.
 

@@ -17,7 +17,6 @@ from p2pxfer.pairing.role import Role
 VERSION: Final = 1  # of everything two peers say to each other
 NONCE_SIZE: Final = 16
 MAX_CAPABILITIES: Final = 16
-MAX_AGENT: Final = 64  # bytes
 _CAPABILITY: Final = re.compile(rb"[a-z0-9][a-z0-9.-]{0,31}")
 _AGENT: Final = re.compile(rb"[ -~]{0,64}")
 

@@ -43,11 +43,6 @@ class Candidate(Struct, frozen=True):
     type: CandidateType
     related: tuple[str, int] | None = None
 
-    @property
-    def is_name(self) -> bool:
-        """Whether the address is a name to be asked for by multicast DNS."""
-        return self.address.endswith(".local")
-
     def __str__(self) -> str:
         related = "" if self.related is None else " raddr {} rport {}".format(*self.related)
         return (

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import threading
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
 _NAME: Final = "set_default_verify_paths"
 _READ: Final = ssl.SSLContext.set_default_verify_paths
+
+_at_it = threading.Lock()
 
 
 class LateContext(ssl.SSLContext):
@@ -37,7 +40,7 @@ def read_late() -> Iterator[None]:
     Those of other threads, too, which makes no difference to them. A context of another class than
     the standard library's reads them at once.
     """
-    if _NAME in vars(ssl.SSLContext):  # somebody else is at it, such as another thread here
+    if not _at_it.acquire(blocking=False):  # another thread is, and does it for this one, too
         yield
         return
 
@@ -52,6 +55,7 @@ def read_late() -> Iterator[None]:
         yield
     finally:
         delattr(ssl.SSLContext, _NAME)
+        _at_it.release()
 
 
 @cache

@@ -41,7 +41,6 @@ FIRST_WAIT: Final = 0.5  # seconds until INIT or COOKIE ECHO is sent again, doub
 LONGEST_WAIT: Final = 3.0
 LEAST_RWND: Final = 1500  # RFC 9260 section 5.1
 TAKES_OFFENCE: Final = b"\xc0\x82"  # as werift lists extensions, which ends its process over PAD
-MOST_RWND: Final = 0xFFFFFFFF
 
 
 class State(Enum):

@@ -227,6 +227,13 @@ def test_completion_is_shown_for_the_shell_that_is_named(shell, sign):
     assert sign in p2pxfer("--show-completion", shell).stdout
 
 
+def test_shells_without_completion_are_named():
+    """Rather than to install that of another one."""
+    done = p2pxfer("--install-completion", "tcsh")
+    assert done.returncode == 2
+    assert "bash, zsh, fish" in done.stderr
+
+
 def test_bash_completes_the_words_of_a_code(watch, tmp_path):
     """The real shell, Tab pressed: it ends the word that is clear, and knows options."""
     seen = watch(
@@ -253,6 +260,32 @@ def test_a_closed_standard_output_is_no_accident():
     command = f"{sys.executable} -m p2pxfer --help | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_missing_streams_are_no_accident():
+    """Some schedulers start commands without them: the exit code is the same."""
+    for line, code in (("--help >&-", 0), ("--version >&- 2>&-", 0), ("nonsense 2>&-", 2)):
+        command = f"{sys.executable} -m p2pxfer {line}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_ctrl_c_while_it_loads_is_quiet():
+    """As at any other time it ends with 130."""
+    code = """
+import sys
+
+class Pressing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Pressing())
+from p2pxfer.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_the_code_is_asked_for_in_the_real_command(watch, tmp_path):

@@ -217,7 +217,7 @@ def test_a_browsers_offer_is_understood():
     understood = decode(described(chromium))
     assert isinstance(understood, Description)
     assert understood.max_message == 262144
-    assert [c.is_name for c in understood.candidates] == [True]
+    assert [c.address.endswith(".local") for c in understood.candidates] == [True]
     firefox = OFFER.replace(f"a=fingerprint:{FINGERPRINT}\r\n", "").replace(
         "t=0 0", f"t=0 0\r\na=fingerprint:{FINGERPRINT}"
     )
