@@ -2,7 +2,7 @@
 
 A file is opened from its argument's folder down, component by component, and no symlink is followed
 on the way unless all are (``--symlinks follow``): one that is swapped in while sending leads
-nowhere. Only regular files are opened; a pipe in a file's place does not block. Synchronous; one
+nowhere. Only regular files are sent; a pipe in a file's place does not block. Synchronous; one
 thread at a time.
 """
 
