@@ -130,10 +130,8 @@ def finished(screen: Screen, scene: Scene, event: Finished, tally: Tally) -> str
 
 def kept(scene: Scene, tally: Tally) -> str:
     """What an interruption leaves behind, as half a sentence."""
-    if scene.camera and scene.sending:
-        return "nothing is shown any more"
     if scene.camera:
-        return "what was taken until now is in place"
+        return "nothing is shown any more" if scene.sending else "what was taken is in place"
     if not tally.started:
         return "nothing had crossed yet"
     files = wording.count(tally.files, "file")

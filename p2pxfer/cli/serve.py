@@ -7,6 +7,7 @@ What its flags mean, and which are refused, is in `serve_settings`.
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from p2pxfer.cli.serve_settings import Settings
     from p2pxfer.rendezvous.server.limits import Carriage
 
+LASTING = (700, 10, 10)  # Python's own thresholds: a server outlives what a start is spared
 LISTENING = "Where it listens"
 CLIENTS = "What clients get"
 RELAY = "What is carried for clients that find no path"
@@ -204,6 +206,7 @@ async def _serve(settings: Settings, screen: Screen) -> None:
             f"can't listen on {settings.host} port {settings.port}: {error.strerror or error}",
             "choose another with --host and --port",
         ) from error
+    gc.set_threshold(*LASTING)
     try:
         screen.write(_welcome(settings, running.port, screen))
         await _told_to_end()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from p2pxfer.files.failures import EntryError, reading
 from p2pxfer.files.handles import HANDLES, Folder, FolderHandles
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure
 
+TICK = 20_000_000  # nanoseconds: what a file system dates by is no later than that behind the clock
 SMALL = MIN_BLOCK  # bytes: a file of one block at most is read whole by `SourceTree.read_small`
 
 _FLAGS = (
@@ -252,9 +254,11 @@ class SourceTree:
 def _as_listed(fd: int, entry: Entry) -> Content | None:
     """All of a file that is still as it was listed; None where it is not, or can't be read.
 
-    If it is as long and as old afterwards, it has changed neither since then nor while it was read:
-    one look tells both. It was a regular file then, so that reading it can't do any harm.
+    One look tells: afterwards it is as long and as old, and nothing about it, its date included,
+    has changed of late (ctime, which nobody can set back; a server's clock may be another). What
+    is no regular file any more was opened without waiting, and can't be read from a place.
     """
+    began = time.time_ns() - TICK
     try:
         data = pread(fd, entry.size + 1, 0)
         found = os.fstat(fd)
@@ -262,6 +266,8 @@ def _as_listed(fd: int, entry: Entry) -> Content | None:
         return None
     size, mtime_ns, mode = len(data), found.st_mtime_ns, found.st_mode
     if size != entry.size or size != found.st_size or mtime_ns != entry.mtime_ns:
+        return None
+    if found.st_ctime_ns >= began:
         return None
     return Content(size, stat.S_IMODE(mode), mtime_ns, data) if stat.S_ISREG(mode) else None
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from pathlib import Path
 
 import pytest
 
+from p2pxfer.files import reader
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.reader import SourceTree
 from p2pxfer.files.walk import Found, walk
@@ -168,6 +170,31 @@ def test_a_small_file_that_is_another_than_was_listed_is_read_as_it_is(top, sour
         os.utime(path, ns=(1, 1))
         (read,) = sources.read_small([found])
         assert (read.data, read.mode, read.mtime_ns) == (content, 0o600, 1)
+
+
+@pytest.mark.parametrize("way", ["", "dated back", "by a clock that is behind"])
+def test_a_small_file_that_changes_while_it_is_read_fails(top, sources, monkeypatch, way):
+    """Also one that stays as long and, as its owner can say, as old as it was."""
+    found, path, pread, now = file_of(top), top / "in" / "file", reader.pread, time.time_ns
+    time.sleep(2 * reader.TICK / 1e9)  # else it is looked at twice in any case
+    if way.startswith("by"):
+        monkeypatch.setattr(time, "time_ns", lambda: now() + 10**12)
+    changes = iter(range(1 if way.startswith("dated") else 2))
+
+    def changing(fd: int, length: int, offset: int) -> bytes:
+        data = pread(fd, length, offset)
+        if next(changes, None) is not None:
+            path.write_bytes(os.urandom(len(data)))
+            if way.startswith("dated"):
+                os.utime(path, ns=(found[1].mtime_ns,) * 2)
+        return data
+
+    monkeypatch.setattr(reader, "pread", changing)
+    (content,) = sources.read_small([found])
+    if way.startswith("dated"):  # as it is the second time, which nobody interferes with
+        assert content.data == path.read_bytes()
+    else:
+        assert (content.failure, content.data) == (Failure.CHANGED, None)
 
 
 def test_many_folders_deep_and_wide_with_few_descriptors(tmp_path, sources):

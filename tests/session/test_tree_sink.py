@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
+import threading
 import tracemalloc
 
 import pytest
 
 from p2pxfer.errors import IntegrityError, NoSpace
+from p2pxfer.files import placing
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
 from p2pxfer.files.journal import Journals
@@ -80,6 +83,52 @@ def test_small_files_wait_for_one_another_unless_nothing_else_comes(batch, sink_
     assert named == dict.fromkeys(range(len(entries)))
     assert not sink.waits()
     assert len(os.listdir(tmp_path / "out")) == len(entries)
+
+
+def test_an_error_of_the_disk_concerns_what_was_written_by_then(
+    batch, sink_of, tmp_path, monkeypatch
+):
+    """Whatever is synced when it is told, and what was being written then; nothing of it stays."""
+    written, failing = threading.Event(), iter([True, False, False])
+
+    def sync(_fd: int) -> bool:
+        written.wait(10)
+        if next(failing):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return True
+
+    monkeypatch.setattr(placing, "sync_filesystem", sync)
+    sink, entries = sink_of(), [file(b"%04d" % number, 4) for number in range(batch + 10)]
+    sink.admit(0, entries)
+    done = [deeds(number, entry, b"data") for number, entry in enumerate(entries)]
+    sink.apply([deed for each in done[:-1] for deed in each], idle=False)
+    written.set()
+    told: dict[int, Failure | None] = {}
+    while not told:
+        told |= endings(sink.apply([], idle=False))
+    told |= endings(sink.apply(done[-1], idle=True))
+    assert told == dict.fromkeys(range(len(entries)), Failure.WRITE_FAILED)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_few_small_files_are_synced_before_they_have_their_names(sink_of, tmp_path, monkeypatch):
+    """Each by itself; an error of the disk leaves no name."""
+    named: list[list[str]] = []
+
+    def sync(_fd: int) -> None:
+        named.append(os.listdir(tmp_path / "out"))
+        if len(named) > 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    sink, entries = sink_of(), [file(name, 4) for name in (b"1", b"2", b"3")]
+    sink.admit(0, entries)
+    done = [deeds(number, entry, b"data") for number, entry in enumerate(entries)]
+    told = endings(sink.apply([deed for each in done[:2] for deed in each], idle=True))
+    assert (named, told) == ([[], []], {0: None, 1: None})
+    told = endings(sink.apply(done[2], idle=True))
+    assert told == {2: Failure.WRITE_FAILED}
+    assert sorted(os.listdir(tmp_path / "out")) == ["1", "2"]
 
 
 @pytest.mark.parametrize("keep", [True, False])
