@@ -455,8 +455,10 @@ def _sync_and_link(
             except OSError:  # naming it will fail again, and say why
                 continue
             nameless.fd, nameless.linked = None, True
-            with contextlib.suppress(OSError):
+            try:  # noqa: SIM105  # there may be very many files
                 os.close(fd)
+            except OSError:
+                pass
         os.close(at)
     return lost
 

@@ -59,6 +59,7 @@ from p2pxfer.transfer.receiver import Receiver
 
 SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
 UNASKED: Final = 0.02  # the same, where nobody is: what was found before comes whole by then
+MANY: Final = 500  # entries: no small tree, of which nobody who is not asked waits for the rest
 ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
 ANSWERS: Final = 128  # results told to the machine before other tasks get the loop
 JUDGED: Final = 1024  # entries judged in one trip to the worker
@@ -254,6 +255,8 @@ class ReceiveSide:
         while not self._totals.complete:
             single = self._totals.entries < several and offer.kind is TransferKind.FILES
             shown = SETTLING if self._interaction.asks else UNASKED
+            if not self._interaction.asks and self._totals.entries >= MANY:
+                return
             left = began + (ALONE if single else shown) - time.monotonic()
             if left <= 0:
                 return
