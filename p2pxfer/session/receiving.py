@@ -25,6 +25,7 @@ from p2pxfer.session.interaction import Interaction, view
 from p2pxfer.session.link import Link
 from p2pxfer.session.placement import Acceptance, Placement, place
 from p2pxfer.session.resume import Proofs, SessionMemory
+from p2pxfer.session.side import to_the_end
 from p2pxfer.session.sinks import (
     Arrived,
     ArrivedWhole,
@@ -416,6 +417,14 @@ async def transfer(
         keep = False  # nothing of such a sender is worth to go on with
         raise
     finally:
+        await to_the_end(_end(side, exchange, pool, keep=keep))
+
+
+async def _end(
+    side: ReceiveSide, exchange: Exchange, pool: ThreadPoolExecutor, *, keep: bool
+) -> None:
+    try:
         await side.close(keep=keep)
+    finally:
         await asyncio.gather(exchange.link.close(), exchange.close())
         pool.shutdown(wait=False, cancel_futures=True)

@@ -16,6 +16,7 @@ from p2pxfer.session.connect import Connector
 from p2pxfer.session.interaction import Interaction, Unattended
 from p2pxfer.session.network import Network, Sending
 from p2pxfer.session.sending import Cargo, transfer
+from p2pxfer.session.side import to_the_end
 from p2pxfer.session.stream_feed import AsyncReader
 from p2pxfer.session.summary import Summary
 from p2pxfer.session.walking import Walking
@@ -79,8 +80,12 @@ async def send(
         ways = connector.ways(link, give_up_after)
         return await transfer(link, cargo, walking, progress, ways)
     finally:
-        await connector.close()
-        await walking.close()
+        await to_the_end(_close(connector, walking))
+
+
+async def _close(connector: Connector, walking: Walking) -> None:
+    await connector.close()
+    await walking.close()
 
 
 def _cargo(

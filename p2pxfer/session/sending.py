@@ -44,6 +44,7 @@ from p2pxfer.session.feed import (
 )
 from p2pxfer.session.link import Link
 from p2pxfer.session.resume import SenderMemory
+from p2pxfer.session.side import to_the_end
 from p2pxfer.session.stream_feed import AsyncReader, StreamFeed, TextFeed
 from p2pxfer.session.summary import FILE, RECEIPT, Summary, Tally
 from p2pxfer.session.walking import Walking
@@ -389,7 +390,7 @@ async def transfer(
                 progress.emit(Restarted())
             finally:
                 link = exchange.link
-                await side.close()
+                await to_the_end(side.close())
                 unheard = exchange.unheard
                 await exchange.close()
     finally:

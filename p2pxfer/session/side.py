@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from p2pxfer.transfer.messages import Activity, Receipt
@@ -30,3 +32,13 @@ class Side(Protocol):
 
     def outcome(self) -> Receipt | None:
         """What the transfer came to if the other side is never heard again; None: nothing yet."""
+
+
+async def to_the_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Close, also if whoever waits for that is cancelled meanwhile: once, not twice."""
+    task = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -76,8 +76,10 @@ class Walking:
 
     async def close(self) -> None:
         """The end, also of the thread."""
-        await self.stop()
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            await self.stop()
+        finally:
+            self.pool.shutdown(wait=False, cancel_futures=True)
 
     async def _go_ahead(self) -> None:
         while not self._asked and len(self._ahead) < AHEAD:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import threading
@@ -35,6 +36,7 @@ from p2pxfer.progress import (
 from p2pxfer.session.exchange import OUTGOING_LIMIT
 from p2pxfer.session.feed import AHEAD
 from p2pxfer.session.send import send
+from p2pxfer.session.sending import SendSide
 from p2pxfer.session.summary import Summary
 from p2pxfer.transfer.continuity import KEEP
 from p2pxfer.transfer.credit import BYTE_WINDOW
@@ -491,6 +493,34 @@ async def test_both_are_cancelled_at_once_while_a_tree_crosses(transfer, tmp_pat
         both.sender.cancel()
         both.receiver.cancel()
         await both.ends()
+
+
+async def test_cancelled_while_it_ends_it_ends_all_the_same(transfer, tmp_path, monkeypatch):
+    """What was open is closed; whoever cancelled is heard."""
+    top = tmp_path / "many"
+    top.mkdir()
+    for number in range(600):
+        (top / f"{number}").write_bytes(b"small")
+    close = SendSide.close
+
+    async def closing(side: SendSide) -> None:
+        both.sender.cancel()
+        await close(side)
+
+    monkeypatch.setattr(SendSide, "close", closing)
+    both = transfer(top)
+    sent, _ = await both.ends()
+    assert isinstance(sent, asyncio.CancelledError)
+    assert not [handle for handle in handles() if handle.startswith(str(top))]
+
+
+def handles() -> list[str]:
+    """What this process has open."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
 
 
 async def test_a_stream_that_fails_to_be_read(transfer, tmp_path):
