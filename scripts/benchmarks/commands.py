@@ -261,6 +261,8 @@ class Rsync:
     """rsync over ssh, with a daemon and keys of its own."""
 
     name = "rsync over ssh"
+    port = 2222
+    options: tuple[str, ...] = ()
 
     def __init__(self, lab: Lab, work: Path) -> None:
         self._lab = lab
@@ -273,16 +275,16 @@ class Rsync:
         (keys / "authorized").write_text((keys / "user.pub").read_text())
         (keys / "config").write_text(
             f"HostKey {keys}/host\nAuthorizedKeysFile {keys}/authorized\nStrictModes no\n"
-            f"PidFile none\nListenAddress {lab.receiver.address}\nPort 2222\nUsePAM no\n"
+            f"PidFile none\nListenAddress {lab.receiver.address}\nPort {self.port}\nUsePAM no\n"
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         self._server = lab.receiver.popen(
             [shutil.which("sshd", path="/usr/sbin:/usr/bin"), "-D", "-f", keys / "config"],
             stderr=subprocess.DEVNULL,
         )
-        listening(lab.receiver.inside, lab.receiver.address, 2222)
+        listening(lab.receiver.inside, lab.receiver.address, self.port)
         self._shell = (
-            f"ssh -p 2222 -i {keys}/user -o StrictHostKeyChecking=no"
+            f"ssh -p {self.port} -i {keys}/user -o StrictHostKeyChecking=no"
             " -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
         )
 
@@ -292,10 +294,22 @@ class Rsync:
         place = f"{getpass.getuser()}@{self._lab.receiver.address}:{target}/"
 
         def start() -> list[subprocess.Popen]:
-            return [self._lab.sender.popen(["rsync", "-a", "-e", self._shell, source, place])]
+            return [
+                self._lab.sender.popen(
+                    ["rsync", "-a", *self.options, "-e", self._shell, source, place]
+                )
+            ]
 
         return carry_out(start, source, limit, unwatched)
 
     def close(self) -> None:
         self._server.terminate()
         self._server.wait()
+
+
+class SyncingRsync(Rsync):
+    """The same, which says that it is done once all is on the disk, as p2pxfer does."""
+
+    name = "rsync --fsync over ssh"
+    port = 2223
+    options = ("--fsync",)

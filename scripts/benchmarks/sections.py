@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks import channels, lab
-from benchmarks.commands import MagicWormhole, P2pxfer, Rsync, Tool, WormholeWilliam
+from benchmarks.commands import MagicWormhole, P2pxfer, Rsync, SyncingRsync, Tool, WormholeWilliam
 from benchmarks.measure import Run, ratios, spread
 
 ETHERNET = 1500  # bytes of a packet
@@ -164,11 +164,11 @@ def many(rounds: int, work: Path) -> Lines:
     # What has arrived stays until the end: for minutes ext4 looks at each inode that was given back
     # before it hands out another one, which made every tool slower with each run.
     def moving(tool: Tool) -> Callable[[], Run]:
-        targets = (work / f"{tool.name.split()[0]}-{number}" for number in count())
+        targets = (work / f"{tool.name.replace(' ', '-')}-{number}" for number in count())
         return lambda: tool.transfer(folder, next(targets))
 
     with lab.loopback(FREE) as place:
-        tools = _tools(place, work, [MagicWormhole, Rsync, P2pxfer])
+        tools = _tools(place, work, [MagicWormhole, Rsync, SyncingRsync, P2pxfer])
         try:
             found = interleaved(rounds, {tool.name: moving(tool) for tool in tools})
         finally:
@@ -179,6 +179,7 @@ def many(rounds: int, work: Path) -> Lines:
         *rate_rows(found), *RATIOS,
         versus(found, "p2pxfer", "magic-wormhole", "1.5"),
         versus(found, "p2pxfer", "rsync over ssh", "1"),
+        versus(found, "p2pxfer", "rsync --fsync over ssh", ""),
     ]  # fmt: skip
 
 
