@@ -7,6 +7,7 @@ A command is loaded when it is typed, and imports what it needs when it runs.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -80,7 +81,7 @@ def _version(wanted: bool) -> None:  # the shape of an option's callback
 @app.callback()
 def _p2pxfer(
     context: typer.Context,
-    version: Annotated[  # noqa: ARG001  # its callback does it  # its callback has done all there is to do
+    version: Annotated[  # noqa: ARG001  # its callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
@@ -108,10 +109,13 @@ def main() -> NoReturn:
 
 
 def _open_closed_streams() -> None:
-    """Some schedulers start commands without them: then nobody reads what is said."""
-    for name, number in (("stdout", 1), ("stderr", 2)):
+    """Some schedulers start commands without them: then nobody reads what is said.
+
+    Data that is to go to standard output is refused there: nobody is told that it has arrived.
+    """
+    for name, number, flags in (("stdout", 1, os.O_RDONLY), ("stderr", 2, os.O_WRONLY)):
         if getattr(sys, name) is None:
-            null = os.open(os.devnull, os.O_WRONLY)
+            null = os.open(os.devnull, flags)
             if null != number:  # no file may ever come to be that descriptor
                 os.dup2(null, number)
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
@@ -129,8 +133,10 @@ def _exit_code() -> int:
         return _refused(error)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # `p2pxfer --help | head`: who asked has seen enough
-        return ExitCode.DONE
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EBADF):  # `p2pxfer --help | head`: seen enough
+            return ExitCode.DONE
+        raise
     return result if isinstance(result, int) else ExitCode.DONE
 
 

@@ -36,7 +36,7 @@ def more_handles() -> None:
     if not sys.platform.startswith("linux"):
         return
     import fcntl  # noqa: PLC0415  # Windows lacks both
-    import resource  # noqa: PLC0415
+    import resource  # noqa: PLC0415  # likewise
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = MANY if hard == resource.RLIM_INFINITY else min(hard, MANY)

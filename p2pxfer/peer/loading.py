@@ -86,7 +86,7 @@ def _in_place() -> Iterator[None]:
         wanted += MEDIA
     late = {name: LateModule(name) for name in wanted}
     if NAMES in late:
-        late[NAMES].is_mdns_hostname = _is_mdns_hostname  # type: ignore[attr-defined]
+        late[NAMES].is_mdns_hostname = _is_mdns_hostname  # type: ignore[attr-defined]  # it is to have it
     sys.modules.update(late)
     try:
         yield

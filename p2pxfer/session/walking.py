@@ -19,9 +19,7 @@ from p2pxfer.files.walk import Found, Skipped
 Walk: TypeAlias = Generator[Found | Skipped, None, None]
 
 AHEAD: Final = 16_384  # entries that nobody has asked for yet
-STEP: Final = (
-    128  # of these in one trip to the thread: half a millisecond, then the loop goes first
-)
+STEP: Final = 128  # of these in one trip to the thread: half a millisecond
 
 
 class Walking:

@@ -171,6 +171,15 @@ def test_no_space_for_a_stream(machine):
     assert "space" in receiver.skipped()["stdin"]
 
 
+def test_a_stream_for_an_output_that_is_closed(machine):
+    """Nobody is told that it has arrived."""
+    (machine.path / "data").write_text("the only copy")
+    sender = machine.send("data")
+    closed = ("sh", "-c", 'exec "$@" >&-', "sh")
+    receiver = machine.receive(sender.event("code")["code"], "-o", "-", before=closed, told="err")
+    assert (receiver.end(), sender.end()) == (8, 4)
+
+
 MOUNT = 'mount -t tmpfs -o size=8m tmpfs "$1" && shift && exec "$@"'
 
 
