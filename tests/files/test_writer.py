@@ -20,7 +20,7 @@ from p2pxfer.files.failures import EntryError
 from p2pxfer.files.handles import MANY, more_handles
 from p2pxfer.files.paths import NameRules
 from p2pxfer.files.space import Space, free_space
-from p2pxfer.files.writer import OutputTree, SmallFile
+from p2pxfer.files.writer import Batch, OutputTree, SmallFile
 from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind, Failure
 from tests.files.trees import folder_entry, link_entry, put, without_privilege
 
@@ -32,6 +32,16 @@ def admit_file(tree, path, size=10):
     admission = tree.admit(Entry(EntryKind.FILE, path, size, 0o644, MTIME))
     assert admission.failure is None, admission.reason
     return admission
+
+
+def open_below(root) -> set[str]:
+    """What this process has open below ``root``, relative to it."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+            found |= {str(path.relative_to(root))} if root in path.parents else set()
+    return found
 
 
 def test_a_file_is_nobodys_and_nameless_until_it_is_whole(out, root):
@@ -138,6 +148,29 @@ def test_a_folder_waits_for_nothing_that_was_given_up(out, root):
     out.abandon(given_up)
     discarded.discard()
     assert (root / "d").stat().st_mtime_ns == 111
+
+
+def test_what_is_done_is_let_go_of(out, root):
+    """Once for each file, named or dropped: no folder waits for one, and none is kept open."""
+
+    def written(*paths: bytes) -> Batch:
+        small = [SmallFile(admit_file(out, path), b"x", 0o644, 1) for path in paths]
+        return out.sync_small(out.write_small(small))
+
+    assert out.name_small(written(b"0")) == [None]
+    out.admit(folder_entry(b"a", 0o755, 111))
+    named, dropped, last = written(b"a/1", b"a/2"), written(b"a/3", b"a/4"), written(b"a/5")
+    out.admit(folder_entry(b"b"))
+    assert out.name_small(named) == [None, None]
+    out.drop_small(dropped)
+    for nameless in named.files:
+        out.abandon(nameless.admission)  # it is done, and nothing more
+    assert (root / "a").stat().st_mtime_ns != 111
+    assert "a" in open_below(root)
+    assert out.name_small(last) == [None]
+    assert (root / "a").stat().st_mtime_ns == 111
+    assert "a" not in open_below(root)
+    assert sorted(os.listdir(root / "a")) == ["1", "2", "5"]
 
 
 def test_a_symlink_arrives_with_its_mtime(out, root):

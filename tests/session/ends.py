@@ -221,6 +221,10 @@ class Peer:
                 self._news.clear()
                 await self._news.wait()
 
+    def dialogue(self) -> list[bytes]:
+        """What came so far, without what only tells where the other side stands."""
+        return [message for message in self.raw if message[0] not in LINK_TYPES]
+
     def all(self, kind: type) -> list[m.Message]:
         return [message for message in self.heard if isinstance(message, kind)]
 

@@ -12,6 +12,7 @@ from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, RendezvousM
 from p2pxfer.files.hashing import TransferRoot
 from p2pxfer.manifest import TransferKind
 from p2pxfer.pairing.keys import Role, SessionKeys
+from p2pxfer.peer.channel import HIGH_WATER
 from p2pxfer.progress import Connected, Finished, Reconnecting, Stalled, Waiting
 from p2pxfer.session import receive as receiving_room
 from p2pxfer.session import send as sending_room
@@ -347,6 +348,33 @@ async def test_a_peer_that_comes_back_and_says_nothing(as_receiver, one, monkeyp
     await eventually(lambda: len(returning.peers) >= 2)
     assert len(returning.peers) >= 2
     assert len(attack.events.all(Reconnecting)) >= 2
+    attack.task.cancel()
+    await asyncio.gather(attack.task, return_exceptions=True)
+
+
+async def test_a_channel_breaks_while_it_carries_what_the_last_one_lost(
+    as_receiver, one, monkeypatch
+):
+    """The next one carries all of it, in order, and once."""
+    attack = as_receiver(one, give_up_after=GIVE_UP)
+    returning = Returning(monkeypatch)
+    peer, attack.peer.acknowledges = attack.peer, False
+    await peer.say(HELLO)
+    await peer.hear(m.ManifestEnd)
+    await peer.say(m.Accept(), m.Want(1), m.Credit(BIG >> 4, 0))
+    await peer.hear(m.FileEnd)
+    said = peer.dialogue()
+    peer.channel.close()
+    peer = await returning.back()
+    peer.channel.reading = False
+    await peer.say(m.Attach(0, fresh=False))
+    await eventually(lambda: peer.channel.other.buffered > HIGH_WATER)
+    peer.channel.close()
+    await eventually(lambda: len(returning.peers) == 2)
+    peer = await returning.back()
+    await peer.say(m.Attach(0, fresh=False))
+    await peer.hear(m.FileEnd)
+    assert peer.dialogue()[: len(said)] == said
     attack.task.cancel()
     await asyncio.gather(attack.task, return_exceptions=True)
 

@@ -34,9 +34,9 @@ from p2pxfer.progress import (
     TextReceived,
 )
 from p2pxfer.session.exchange import OUTGOING_LIMIT
-from p2pxfer.session.feed import AHEAD
+from p2pxfer.session.feed import AHEAD, FileFeed, Job
 from p2pxfer.session.send import send
-from p2pxfer.session.sending import SendSide
+from p2pxfer.session.sending import READ_AHEAD_FILES, SendSide
 from p2pxfer.session.summary import Summary
 from p2pxfer.transfer.continuity import KEEP
 from p2pxfer.transfer.credit import BYTE_WINDOW
@@ -479,6 +479,25 @@ async def test_the_sender_is_cancelled_in_the_middle(transfer, tmp_path):
     assert type(received) is PeerGone
     assert "interrupted" in received.message
     assert not (tmp_path / "copy").exists()
+
+
+async def test_each_file_is_read_once(transfer, tmp_path, monkeypatch):
+    """However many there are beyond those that are read ahead."""
+    top = tmp_path / "many"
+    top.mkdir()
+    for number in range(2 * READ_AHEAD_FILES):
+        (top / f"{number}").write_bytes(b"small")
+    told: list[int] = []
+    add = FileFeed.add
+
+    def adding(feed: FileFeed, jobs: list[Job]) -> None:
+        told.extend(job.number for job in jobs)
+        add(feed, jobs)
+
+    monkeypatch.setattr(FileFeed, "add", adding)
+    sent, _ = await transfer(top).ends()
+    assert isinstance(sent, Summary)
+    assert told == list(range(1, 2 * READ_AHEAD_FILES + 1))
 
 
 async def test_both_are_cancelled_at_once_while_a_tree_crosses(transfer, tmp_path):
