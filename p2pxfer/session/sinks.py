@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from p2pxfer.errors import IntegrityError, LocalFileError
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.basis import Basis
+from p2pxfer.files.failures import EntryError
 from p2pxfer.files.hashing import FileRoot, WholeRoots, block_digest, zero_digest
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.manifest import Entry, EntryKind, Failure
@@ -74,6 +75,11 @@ class Ended(NamedTuple):
     number: int
     failure: Failure | None = None
     reason: str = ""
+
+    @classmethod
+    def of(cls, number: int, error: EntryError | None) -> Ended:
+        """What became of an entry that ``error`` tells of."""
+        return cls(number) if error is None else cls(number, error.failure, error.message)
 
 
 class EndedWell(NamedTuple):

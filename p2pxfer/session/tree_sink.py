@@ -1,12 +1,11 @@
 """Files, directories and symlinks that go below a directory: the `Sink` for trees.
 
-Runs in a worker thread. Small files are written as they come, and wait until many can be synced and
-named together; while some are synced, the next are written.
+Runs in a worker thread. It judges what is offered, and sees to one larger file after another; small
+ones go through `SmallFiles`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,14 +17,13 @@ from p2pxfer.files.basis import Basis
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.partial import PartialFile
-from p2pxfer.files.writer import Batch, Nameless, OutputTree, SmallFile
+from p2pxfer.files.writer import OutputTree, SmallFile
 from p2pxfer.manifest import MIN_BLOCK, UNKNOWN_SIZE, Entry, EntryKind, Failure, block_size
 from p2pxfer.session.sinks import (
     Arrived,
     ArrivedWhole,
     Deed,
     Ended,
-    EndedWell,
     IncomingFile,
     Payload,
     Result,
@@ -34,11 +32,8 @@ from p2pxfer.session.sinks import (
     checked,
     in_parts,
 )
+from p2pxfer.session.small_files import SmallFiles
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, WriteBlock
-
-SYNCING: Final = 2  # batches that are on their way to the disk while the next is written
-SMALL_BYTES: Final = 4 * 1024 * 1024  # of a batch; a kill costs what is in all three at worst
-LEAST_TOGETHER: Final = 256  # files of a batch, towards the end: the last is waited for
 
 _FILE: Final = EntryKind.FILE  # looked up in the enumeration it takes as long as much of the rest
 _DIRECTORY: Final = EntryKind.DIRECTORY
@@ -76,14 +71,7 @@ class TreeSink:
         self._asking: list[int] = []
         self._likely: list[int] = []
         self._file: IncomingFile | None = None
-        self._small: list[SmallFile] = []  # about to be written
-        self._numbers: list[int] = []  # of the present batch: of what was written, then of these
-        self._written: list[Nameless] = []
-        self._before: list[Batch] = []  # on their way to the disk when the first was written
-        self._batch_bytes = 0
-        self._together = tree.together
-        self._syncing: deque[tuple[list[int], Batch]] = deque()  # small files without names yet
-        self._whole: list[tuple[int, tuple[PartialFile, int, int]]] = []
+        self._small = SmallFiles(tree)
 
     def record(self, journal: Journal) -> None:
         """Go by what an earlier run did, and take down what a later one would need."""
@@ -165,7 +153,7 @@ class TreeSink:
 
     def waits(self) -> bool:
         """Whether small files are held back."""
-        return bool(self._numbers or self._syncing)
+        return self._small.waiting
 
     def apply(self, deeds: Sequence[Deed], *, idle: bool) -> list[Result]:
         """Write what has come; small files are written, synced and named together."""
@@ -175,10 +163,7 @@ class TreeSink:
                 self._take(deed, results)
             else:
                 self._do(deed, results)
-        self._write_small()
-        if idle:
-            self._flush(results)
-        self._name_small(results, 0 if idle else SYNCING)
+        self._small.go_on(results, idle=idle)
         return results
 
     def _do(self, deed: BeginFile | Arrived | EndFile | MakeEntry, results: list[Result]) -> None:
@@ -200,11 +185,7 @@ class TreeSink:
 
         With ``keep`` small files that are whole still get their names.
         """
-        if keep:
-            self._flush([])
-            self._name_small([], 0)
-        for batch in (*(batch for _, batch in self._syncing), Batch(self._written, [])):
-            self._tree.drop_small(batch)
+        self._small.close(keep=keep)
         if self._file is not None:
             self._file.close()
         self._tree.close(keep=keep and self._journal is not None)
@@ -225,6 +206,7 @@ class TreeSink:
     def _take(self, deed: ArrivedWhole, results: list[Result]) -> None:
         """Take small files at once, where nothing of them is here and there is no limit."""
         admissions, adopted, limited = self._admissions, self._adopted, self._max_size is not None
+        add = self._small.add
         for file, content in deed.contents():
             number, _, _, size, mode, mtime_ns, _ = file
             admission = admissions[number]
@@ -236,16 +218,8 @@ class TreeSink:
             self._begun_size += size
             self._needs_room(number)
             del admissions[number]
-            self._add_small(number, SmallFile(admission, content, mode, mtime_ns), results)
-
-    def _add_small(self, number: int, small: SmallFile, results: list[Result]) -> None:
-        """One more of the present batch, which is flushed when it is large enough."""
-        self._numbers.append(number)
-        self._small.append(small)
-        self._batch_bytes += len(small.data)
-        enough = min(self._together, max(LEAST_TOGETHER, len(self._admissions)))
-        if len(self._numbers) >= enough or self._batch_bytes >= SMALL_BYTES:
-            self._flush(results)
+            small = SmallFile(admission, content, mode, mtime_ns)
+            add(number, small, len(admissions), results)
 
     def _begin(self, begin: BeginFile, results: list[Result]) -> None:
         self._file = file = IncomingFile(begin)
@@ -372,12 +346,12 @@ class TreeSink:
         file.close()
         del self._admissions[end.number]
         if file.partial is not None:
-            self._whole.append((end.number, (file.partial, begin.mode, begin.mtime_ns)))
-            self._flush_whole(results)
+            (error,) = self._tree.commit([(file.partial, begin.mode, begin.mtime_ns)])
+            results.append(Ended.of(end.number, error))
             return
         content = file.parts[0] if len(file.parts) == 1 else b"".join(file.parts)
         small = SmallFile(admission, content, begin.mode, begin.mtime_ns)
-        self._add_small(end.number, small, results)
+        self._small.add(end.number, small, len(self._admissions), results)
 
     def _compared(self, file: IncomingFile, twin: Twin, size: int, results: list[Result]) -> None:
         """Settle a file of which something like it is there, and stays."""
@@ -414,43 +388,3 @@ class TreeSink:
         self._listed_size -= max(file.begin.entry.size, 0)
         self._tree.abandon(self._admissions.pop(file.begin.number))
         results.append(Ended(file.begin.number, failure, reason))
-
-    def _write_small(self) -> None:
-        """Write what has come of the present batch."""
-        if self._small:
-            if not self._written:
-                self._before = [batch for _, batch in self._syncing]
-            small, self._small = self._small, []
-            self._written += self._tree.write_small(small)
-
-    def _flush(self, results: list[Result]) -> None:
-        """Begin to sync the present batch, then name those that were synced meanwhile."""
-        self._write_small()
-        if not self._written:
-            return
-        batch = self._tree.sync_small(self._written, self._before)
-        self._syncing.append((self._numbers, batch))
-        self._numbers, self._written, self._before, self._batch_bytes = [], [], [], 0
-        self._name_small(results, SYNCING)
-
-    def _name_small(self, results: list[Result], left: int) -> None:
-        """Name small files: what is on the disk, and all but ``left`` batches in any case."""
-        syncing = self._syncing
-        while syncing and (len(syncing) > left or syncing[0][1].known()):
-            numbers, batch = syncing.popleft()
-            outcomes = self._tree.name_small(batch)
-            if any(outcomes):
-                both = list(zip(numbers, outcomes, strict=True))
-                results += [_ended(number, error) for number, error in both if error is not None]
-                numbers = [number for number, error in both if error is None]
-            results.append(EndedWell(numbers))
-
-    def _flush_whole(self, results: list[Result]) -> None:
-        whole, self._whole = self._whole, []
-        outcomes = self._tree.commit([finished for _, finished in whole])
-        for (number, _), error in zip(whole, outcomes, strict=True):
-            results.append(_ended(number, error))
-
-
-def _ended(number: int, error: EntryError | None) -> Ended:
-    return Ended(number) if error is None else Ended(number, error.failure, error.message)

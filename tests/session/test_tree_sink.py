@@ -19,7 +19,8 @@ from p2pxfer.files.records import Identity
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
 from p2pxfer.session.sinks import Arrived, ArrivedWhole, Deed, Ended, EndedWell
-from p2pxfer.session.tree_sink import SMALL_BYTES, TreeSink
+from p2pxfer.session.small_files import SMALL_BYTES
+from p2pxfer.session.tree_sink import TreeSink
 from p2pxfer.transfer.actions import BeginFile, EndFile, MakeEntry, TakeFile, WriteBlock
 from tests.files.resuming import header
 from tests.session.ends import MTIME, file, file_root, folder, link
