@@ -6,7 +6,8 @@ No tqdm, no terminal, no clock here. Text that came from a peer is raw: whoever 
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct, field
 
@@ -103,12 +104,18 @@ class FileStarted(Struct, frozen=True):
     size: int | None
 
 
-class FileFinished(Struct, frozen=True):
+class FinishedFile(NamedTuple):
     """One file has crossed and is verified. ``digest`` is its root."""
 
     path: bytes
     size: int
     digest: bytes
+
+
+class FilesFinished(Struct, frozen=True):
+    """These files have, in this order: many small ones are told of together."""
+
+    files: Sequence[FinishedFile]
 
 
 class EntryFailed(Struct, frozen=True):
@@ -245,7 +252,7 @@ Event = (
     | Connected
     | Offered
     | FileStarted
-    | FileFinished
+    | FilesFinished
     | EntryFailed
     | Advanced
     | Stalled

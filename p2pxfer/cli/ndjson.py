@@ -26,8 +26,9 @@ from p2pxfer.progress import (
     Connected,
     EntryFailed,
     Event,
-    FileFinished,
+    FilesFinished,
     Finished,
+    FinishedFile,
     Muted,
     Note,
     Offered,
@@ -65,6 +66,10 @@ class Ndjson(Renderer):
         super().emit(event)
         if isinstance(event, Restarted):
             self._told = -1
+        if isinstance(event, FilesFinished):
+            for file in event.files:
+                self._write(_file(file))
+            return
         fields = _fields(event, code_known=self.scene.code_known)
         if isinstance(event, Finished):
             fields["moved"] = self.tally.moved
@@ -122,6 +127,11 @@ class Ndjson(Renderer):
         self._lines.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
+def _file(file: FinishedFile) -> dict[str, object]:
+    path, size, digest = file
+    return {"event": "file", **_path(path), "bytes": size, "digest": digest.hex()}
+
+
 def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C901, PLR0911, PLR0912  # one case an event
     match event:
         case CodeReady(code, url, lives, located):
@@ -144,8 +154,6 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
             }
         case Offered(entries, size, complete):
             return {"event": "offer", "entries": entries, "bytes": size, "complete": complete}
-        case FileFinished(path, size, digest):
-            return {"event": "file", **_path(path), "bytes": size, "digest": digest.hex()}
         case EntryFailed(path, reason):
             return {"event": "skipped", **_path(path), "reason": reason}
         case Stalled(seconds, cause):

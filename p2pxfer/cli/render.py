@@ -33,7 +33,7 @@ from p2pxfer.progress import (
     Connected,
     EntryFailed,
     Event,
-    FileFinished,
+    FilesFinished,
     FileStarted,
     Finished,
     Muted,
@@ -171,8 +171,9 @@ class Human(Quiet):
                 self.offered(event)
             case FileStarted():
                 self.status(None)
-            case FileFinished(path, size) if self.scene.verbose:
-                self.say(f"{wording.size(size):>9}  {wording.name(path)}")
+            case FilesFinished(files) if self.scene.verbose:
+                for path, size, _ in files:
+                    self.say(f"{wording.size(size):>9}  {wording.name(path)}")
             case EntryFailed():
                 self.screen.write(sentences.failed(self.screen, event))
             case Stalled():

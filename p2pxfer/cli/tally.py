@@ -12,7 +12,7 @@ from p2pxfer.progress import (
     Connected,
     EntryFailed,
     Event,
-    FileFinished,
+    FilesFinished,
     FileStarted,
     Offered,
     Restarted,
@@ -63,8 +63,8 @@ class Tally:
     def take(self, event: Event, now: float) -> None:
         """Count one event at ``now`` seconds."""
         match event:
-            case FileFinished():  # the first to be looked for: there is one of each file
-                self.files += 1
+            case FilesFinished(files):
+                self.files += len(files)
                 self.path = None
             case Connected():
                 self.connected = True

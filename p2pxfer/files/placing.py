@@ -10,6 +10,7 @@ from itertools import chain
 
 from p2pxfer.files import collisions
 from p2pxfer.files.admission import Admission, Naming
+from p2pxfer.files.closing import close_all
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolder
 from p2pxfer.files.handles import FolderHandles
@@ -446,6 +447,7 @@ def _sync_and_link(
     """Sync, then name, unless files may be lost; what can't be named keeps its handle."""
     lost = _sync(places)
     safe = lost is None and all(earlier.result() is None for earlier in before)
+    over: list[int] = []
     for at, some in links.items():
         for nameless in some if safe else ():
             fd = nameless.fd
@@ -455,11 +457,9 @@ def _sync_and_link(
             except OSError:  # naming it will fail again, and say why
                 continue
             nameless.fd, nameless.linked = None, True
-            try:  # noqa: SIM105  # there may be very many files
-                os.close(fd)
-            except OSError:
-                pass
-        os.close(at)
+            over.append(fd)
+        over.append(at)
+    close_all(over)
     return lost
 
 

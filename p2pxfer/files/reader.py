@@ -18,11 +18,13 @@ from typing import Self
 
 from msgspec import Struct
 
+from p2pxfer.files.closing import close_all
 from p2pxfer.files.failures import EntryError, reading
 from p2pxfer.files.handles import HANDLES, Folder, FolderHandles
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure
 
 TICK = 20_000_000  # nanoseconds: what a file system dates by is no later than that behind the clock
+TOGETHER = 32  # files that were read and are closed together
 SMALL = MIN_BLOCK  # bytes: a file of one block at most is read whole by `SourceTree.read_small`
 
 _FLAGS = (
@@ -175,15 +177,24 @@ class SourceTree:
         self, wanted: Sequence[tuple[bytes, Entry]], limit: int = SMALL
     ) -> list[Content]:
         """Read many files of at most ``limit`` bytes whole."""
-        found = []
-        for source, entry in wanted:
-            try:
-                found.append(self._read_whole(source, entry, limit))
-            except OSError as error:
-                refusal = reading(error)
-                found.append(Content(failure=refusal.failure, reason=refusal.message))
-            except EntryError as error:
-                found.append(Content(failure=error.failure, reason=error.message))
+        found: list[Content] = []
+        read: list[int] = []
+        try:
+            for source, entry in wanted:
+                try:
+                    fd = self._handle(source, entry)
+                    read.append(fd)
+                    found.append(self._read_whole(fd, entry, limit))
+                except OSError as error:
+                    refusal = reading(error)
+                    found.append(Content(failure=refusal.failure, reason=refusal.message))
+                except EntryError as error:
+                    found.append(Content(failure=error.failure, reason=error.message))
+                if len(read) == TOGETHER:
+                    close_all(read)
+                    read.clear()
+        finally:
+            close_all(read)
         return found
 
     def close(self) -> None:
@@ -205,13 +216,9 @@ class SourceTree:
     ) -> None:
         self.close()
 
-    def _read_whole(self, source: bytes, entry: Entry, limit: int) -> Content:
-        fd = self._handle(source, entry)
-        try:
-            listed = entry.size <= limit and not self._follow and b"/" in entry.path
-            return (_as_listed(fd, entry) if listed else None) or _as_it_is(fd, limit)
-        finally:
-            os.close(fd)
+    def _read_whole(self, fd: int, entry: Entry, limit: int) -> Content:
+        listed = entry.size <= limit and not self._follow and b"/" in entry.path
+        return (_as_listed(fd, entry) if listed else None) or _as_it_is(fd, limit)
 
     def _handle(self, source: bytes, entry: Entry) -> int:
         """Open whatever is there."""

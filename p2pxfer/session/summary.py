@@ -10,7 +10,7 @@ from msgspec import Struct
 from p2pxfer.errors import PartlyDone
 from p2pxfer.files.hashing import TransferRoot
 from p2pxfer.manifest import EntryKind, Failure
-from p2pxfer.progress import EntryFailed, FileFinished, Finished, Progress
+from p2pxfer.progress import EntryFailed, FilesFinished, Finished, FinishedFile, Progress
 from p2pxfer.transfer.actions import Outcome
 from p2pxfer.transfer.messages import Receipt
 
@@ -88,16 +88,23 @@ class Tally:
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Take the next outcomes, in the order of the manifest."""
         self._root.add([(entry, failure, root) for _, entry, failure, _, root in outcomes])
-        emit = self._progress.emit
+        arrived: list[FinishedFile] = []
         for number, entry, failure, size, root in outcomes:
             if failure is not None:
+                self._tell(arrived)
+                arrived = []
                 self._failed += 1
                 self.mendable |= failure in MENDABLE
                 reason = self.reasons.pop(number, None) or REASONS[failure]
-                emit(EntryFailed(entry.path, reason))
+                self._progress.emit(EntryFailed(entry.path, reason))
             elif entry.kind is FILE:
-                self._files += 1
-                emit(FileFinished(entry.path, size, root))
+                arrived.append(FinishedFile(entry.path, size, root))
+        self._tell(arrived)
+
+    def _tell(self, arrived: Sequence[FinishedFile]) -> None:
+        if arrived:
+            self._files += len(arrived)
+            self._progress.emit(FilesFinished(arrived))
 
     def root(self) -> bytes:
         """The root over every outcome taken."""

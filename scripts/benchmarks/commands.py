@@ -23,7 +23,7 @@ from benchmarks.lab import Lab
 from benchmarks.measure import Run, wait
 from benchmarks.peers import HOME
 
-P2PXFER = (sys.executable, "-m", "p2pxfer")
+P2PXFER = (str(Path(sys.executable).with_name("p2pxfer")),)
 TICK = 0.1  # seconds between two looks at what has arrived
 
 

@@ -23,9 +23,10 @@ from p2pxfer.progress import (
     CodeReady,
     Connected,
     EntryFailed,
-    FileFinished,
+    FilesFinished,
     FileStarted,
     Finished,
+    FinishedFile,
     Note,
     Offered,
     Resumed,
@@ -118,7 +119,7 @@ class StandIn:
             path = b"photos/%d.jpg" % number
             emit(FileStarted(path, 4096))
             emit(Advanced(4096))
-            emit(FileFinished(path, 4096, bytes(32)))
+            emit(FilesFinished([FinishedFile(path, 4096, bytes(32))]))
         await self.hold("counting")
         emit(EntryFailed(b"photos/pipe\x07", "a FIFO is not sent"))
         emit(Offered(1304, 500 * MB, complete=True))
@@ -132,7 +133,7 @@ class StandIn:
             emit(Resumed())
         await self.hold("half")
         emit(Advanced(200 * MB))
-        emit(FileFinished(BIG, 400 * MB, bytes(32)))
+        emit(FilesFinished([FinishedFile(BIG, 400 * MB, bytes(32))]))
         emit(Advanced(500 * MB - 400 * MB - 8 * 4096))
         await self.hold("finishing")
         emit(Finished(500 * MB, 9, 0, 3.9, bytes(32)))

@@ -33,6 +33,7 @@ SOME = {
     "TrackKind": "video",
     "Via": "turn",
     "ConnectTimes": progress.ConnectTimes(),
+    "Sequence[FinishedFile]": [progress.FinishedFile(b"a\xff", 3, bytes(32))],
     "tuple[str, ...]": ("7-orbit-lamp@192.0.2.1",),
 }
 

@@ -29,9 +29,10 @@ from p2pxfer.progress import (
     Connected,
     ConnectTimes,
     EntryFailed,
-    FileFinished,
+    FilesFinished,
     FileStarted,
     Finished,
+    FinishedFile,
     Note,
     Offered,
     Reconnecting,
@@ -183,7 +184,7 @@ def test_verbose_shows_each_file_and_details(written):
     """Sizes stand in a column; a detail is left out otherwise."""
     for verbose in (True, False):
         shown = written(Lines, verbose=verbose)
-        shown.renderer.emit(FileFinished(b"a\nb", 1234, bytes(32)))
+        shown.renderer.emit(FilesFinished([FinishedFile(b"a\nb", 1234, bytes(32))]))
         shown.renderer.emit(Note("rendezvous: open", detail=True))
         shown.renderer.emit(Note("hello from the server"))
         expected = "  1.23 kB  a\\x0ab\nrendezvous: open\n" if verbose else ""
@@ -234,8 +235,7 @@ def test_what_an_interruption_leaves_is_said(written, sending, files, kept):
     """Complete files stay; nothing else does."""
     shown = written(Lines, sending=sending, destination="downloads")
     shown.renderer.emit(FileStarted(b"x", 1))
-    for _ in range(files):
-        shown.renderer.emit(FileFinished(b"x", 1, bytes(32)))
+    shown.renderer.emit(FilesFinished([FinishedFile(b"x", 1, bytes(32))] * files))
     assert interrupted(shown.renderer).message == f"interrupted; {kept}"
     shown.renderer.fail(Interrupted("interrupted"))
     assert "stopped: interrupted" in shown.text()
@@ -330,8 +330,12 @@ def test_every_event_is_a_line_of_json(written):
         ),
         Offered(3, 10, complete=True),
         FileStarted("ü".encode(), 10),
-        FileFinished("ü".encode(), 10, b"\x01" * 32),
-        FileFinished(b"a\xffb", 0, b"\x02" * 32),
+        FilesFinished(
+            [
+                FinishedFile("ü".encode(), 10, b"\x01" * 32),
+                FinishedFile(b"a\xffb", 0, b"\x02" * 32),
+            ]
+        ),
         EntryFailed(b"pipe", "a FIFO"),
         Advanced(10, saved=4),
         Stalled(3.0, "disk"),

@@ -8,8 +8,9 @@ from p2pxfer.cli.tally import Tally
 from p2pxfer.progress import (
     Advanced,
     EntryFailed,
-    FileFinished,
+    FilesFinished,
     FileStarted,
+    FinishedFile,
     Offered,
     Restarted,
     Resumed,
@@ -82,7 +83,7 @@ def test_files_that_end_and_files_that_fail_are_counted_apart():
     tally.take(FileStarted(b"a", 5), 0)
     tally.take(Advanced(5), 0)
     assert (tally.path, tally.path_done) == (b"a", 5)
-    tally.take(FileFinished(b"a", 5, bytes(32)), 0)
+    tally.take(FilesFinished([FinishedFile(b"a", 5, bytes(32))]), 0)
     assert tally.path is None
     tally.take(FileStarted(b"b", 5), 0)
     tally.take(EntryFailed(b"b", "changed"), 0)

@@ -27,7 +27,7 @@ from p2pxfer.peer.channel import HIGH_WATER
 from p2pxfer.progress import (
     Advanced,
     EntryFailed,
-    FileFinished,
+    FilesFinished,
     FileStarted,
     Finished,
     Offered,
@@ -114,6 +114,11 @@ def listing(top) -> dict:
     return found
 
 
+def finished_files(events) -> list:
+    """Those that were told of, in order."""
+    return [file for event in events.all(FilesFinished) for file in event.files]
+
+
 async def test_a_tree_arrives_as_it_was(transfer, tree):
     """Content, modes, mtimes, links, empty folders, names; both sides tell the same."""
     both = transfer(tree)
@@ -128,11 +133,11 @@ async def test_a_tree_arrives_as_it_was(transfer, tree):
         assert sum(event.saved for event in events.all(Advanced)) == 2 * MIB  # the zeros
         assert events.all(Offered)[-1].complete
         assert len(events.all(Finished)) == 1
-        finished = {(event.path, event.digest) for event in events.all(FileFinished)}
+        finished = {(path, digest) for path, _, digest in finished_files(events)}
         assert len(finished) == sent.files == 5
-    assert {e.path for e in both.sent.all(FileFinished)} == {
-        e.path for e in both.received.all(FileFinished)
-    }
+    assert [path for path, *_ in finished_files(both.sent)] == [
+        path for path, *_ in finished_files(both.received)
+    ]
 
 
 async def test_several_arguments(transfer, tmp_path):
