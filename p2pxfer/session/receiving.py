@@ -1,7 +1,7 @@
-"""The receiving side at work: asks, decides, writes in a worker thread, answers the machine.
+"""The receiving side at work: asks, writes in a worker thread, answers the machine.
 
 Content goes into a `Sink`, what to do comes from `transfer.Receiver`; the `Exchange` carries it.
-How the link came about is not known here.
+Entries are decided on by `Judging`. How the link came about is not known here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
@@ -17,11 +17,12 @@ from typing import Final, TypeVar
 from p2pxfer.errors import Declined, IntegrityError, PeerMisbehaved
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.journal import Journal
-from p2pxfer.manifest import EntryKind, Failure, TransferKind, block_count
+from p2pxfer.manifest import TransferKind
 from p2pxfer.pairing.keys import Role
 from p2pxfer.progress import Advanced, FileStarted, Offered, Progress, TextReceived, Waiting
 from p2pxfer.session.exchange import Exchange, Ways
 from p2pxfer.session.interaction import Interaction, view
+from p2pxfer.session.judging import Judging
 from p2pxfer.session.link import Link
 from p2pxfer.session.placement import Acceptance, Placement, place
 from p2pxfer.session.resume import Proofs, SessionMemory
@@ -54,16 +55,10 @@ from p2pxfer.transfer.actions import (
     WriteBlock,
 )
 from p2pxfer.transfer.continuity import PeerRestarted
-from p2pxfer.transfer.credit import MAX_HELD
-from p2pxfer.transfer.messages import RESUME, Activity, Offer, Receipt
+from p2pxfer.transfer.messages import Activity, Offer, Receipt
 from p2pxfer.transfer.receiver import Receiver
 
-SETTLING: Final = 0.5  # seconds that the sender's walk may take before somebody is asked
-UNASKED: Final = 0.02  # the same, where nobody is: what was found before comes whole by then
-MANY: Final = 500  # entries: no small tree, of which nobody who is not asked waits for the rest
-ALONE: Final = 3.0  # the same, while it may still turn out to be a single file
 ANSWERS: Final = 128  # results told to the machine before other tasks get the loop
-JUDGED: Final = 1024  # entries judged in one trip to the worker
 STUCK: Final = 1.0  # seconds that a pipe which nobody reads may hold up the end
 QUIET: Final = 0.1  # seconds without content after which small files wait for no more of them
 Value = TypeVar("Value")
@@ -95,21 +90,19 @@ class ReceiveSide:
         self._payload: deque[bytes | memoryview] = deque()
         self._deeds: deque[Deed] = deque()
         self._results: deque[Result] = deque()
-        self._pages: deque[NewEntries] = deque()
-        self._changed = asyncio.Event()  # pages or totals came
         self._to_do = asyncio.Event()  # deeds came
-        self._totals = Totals(0, 0, complete=False, skipped=0)
         self._advanced = self._saved = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.doing: Activity | None = None
         self.tally = Tally(progress)
+        self._judging = Judging(machine, pool, self.tally.reasons, self._choose, self._wake)
         self.accepted = time.monotonic()
         self.exchange: Exchange  # set by whoever makes both
 
     @property
     def skipped(self) -> int:
         """Entries that the sender could not list."""
-        return self._totals.skipped
+        return self._judging.totals.skipped
 
     def take(self, payload: bytes | memoryview) -> None:
         """Bytes of content have arrived; an action says later what they are."""
@@ -145,12 +138,10 @@ class ReceiveSide:
             case DropData(payload):
                 self._take_payload(payload)
             case NewEntries():
-                self._pages.append(action)
-                self._changed.set()
+                self._judging.listed(action)
             case Totals():
-                self._totals = action
+                self._judging.listed(action)
                 self._progress.emit(Offered(action.entries, action.size, action.complete))
-                self._changed.set()
             case _:
                 self._perform_rarely(action)
         if self._deeds:
@@ -164,7 +155,7 @@ class ReceiveSide:
                 self._start(self._decide(offer))
             case Settled(outcomes):
                 self.tally.settle(outcomes)
-                self._changed.set()
+                self._judging.settled()
             case NeedRoot():
                 self._start(self._finish())
 
@@ -223,14 +214,15 @@ class ReceiveSide:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
     async def _decide(self, offer: Offer) -> None:
-        """Ask, open the sink, then judge every page."""
-        await self._wait_for_totals(offer)
+        """Ask, open the sink, then have every page judged."""
+        judging = self._judging
+        await judging.enough(offer.kind, asks=self._interaction.asks)
         placement = None
         if offer.kind is not TransferKind.TEXT:
             placement = await self._in_thread(self._placed, offer)
         self._progress.emit(Waiting("accept"))
         self.doing = Activity.PROMPTING
-        accepted = await self._interaction.accept(view(offer, self._totals, self._pages))
+        accepted = await self._interaction.accept(view(offer, judging.totals, judging.pages))
         self.doing = None
         if not accepted:
             self._machine.decline("")
@@ -243,39 +235,21 @@ class ReceiveSide:
         self._machine.accept()
         self._start(self._work(sink))
         self.exchange.wake()
-        while True:
-            while self._pages:
-                await self._judge(sink, self._next_pages())
-            self._changed.clear()
-            await self._changed.wait()
+        await judging.run(sink)
 
-    async def _wait_for_totals(self, offer: Offer) -> None:
-        """Until it is known what is offered: all of it, or as much as a short time shows."""
-        several = 2  # entries: certainly no single file
-        began = time.monotonic()
-        while not self._totals.complete:
-            single = self._totals.entries < several and offer.kind is TransferKind.FILES
-            shown = SETTLING if self._interaction.asks else UNASKED
-            if not self._interaction.asks and self._totals.entries >= MANY:
-                return
-            left = began + (ALONE if single else shown) - time.monotonic()
-            if left <= 0:
-                return
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(left):
-                    await self._changed.wait()
-            except TimeoutError:
-                return
+    async def _choose(self, path: bytes) -> ExistingPolicy:
+        """Ask what is to be done about a path that is there already."""
+        self.doing = Activity.PROMPTING
+        choice = ExistingPolicy(await self._interaction.existing(path))
+        self.doing = None
+        return choice
+
+    def _wake(self) -> None:
+        self.exchange.wake()
 
     def _placed(self, offer: Offer) -> Placement:
-        totals = self._totals
-        single = offer.kind is TransferKind.STREAM or (
-            totals.complete
-            and totals.entries == 1
-            and self._pages[0].entries[0].kind is EntryKind.FILE
-        )
-        placement = place(self._acceptance, single=single)
+        totals = self._judging.totals
+        placement = place(self._acceptance, single=self._judging.is_single(offer.kind))
         directory = placement.directory
         if directory is None or not self._memory.continues(directory, self._proofs):
             placement.require(totals.size or 0, totals.entries)  # else much of it may be here
@@ -290,55 +264,6 @@ class ReceiveSide:
         self._journal = self._memory.begin(sink.directory, label, self._proofs)
         if self._journal is not None:
             sink.record(self._journal)
-
-    def _next_pages(self) -> NewEntries:
-        """Pages that wait, as one: each trip to the worker waits until it has written something.
-
-        A sender that has nothing to send before it is told what is wanted would wait as well.
-        """
-        page = self._pages.popleft()
-        entries = page.entries
-        while self._pages and len(entries) + len(self._pages[0].entries) <= JUDGED:
-            entries += self._pages.popleft().entries
-        return NewEntries(page.first, entries)
-
-    async def _judge(self, sink: Sink, page: NewEntries) -> None:
-        """Decide on one page, asking where somebody has to be asked."""
-        skip: dict[int, Failure] = {}
-        reasons = self.tally.reasons
-        for number, failure, reason in await self._in_thread(sink.admit, page.first, page.entries):
-            skip[number], reasons[number] = failure, reason
-        for number, entry in sink.questions():
-            self.doing = Activity.PROMPTING
-            choice = ExistingPolicy(await self._interaction.existing(entry.path))
-            self.doing = None
-            refused = await self._in_thread(sink.answer, number, choice)
-            if refused is not None:
-                skip[number], reasons[number] = refused
-        stop = page.first + len(page.entries)
-        if self._machine.capabilities & RESUME:
-            await self._offer_held(sink, page, skip)
-        self._machine.decide(stop, skip)
-        self.exchange.wake()
-
-    async def _offer_held(self, sink: Sink, page: NewEntries, skip: Mapping[int, Failure]) -> None:
-        """Offer what is here of each file, and decide on those before it meanwhile."""
-        decided = page.first
-        for number in sink.likely():
-            if number in skip:
-                continue
-            wanted = min(block_count(page.entries[number - page.first].size), MAX_HELD)
-            digests = await self._in_thread(sink.held, number, wanted)
-            if not digests:
-                continue
-            if decided < number:
-                self._machine.decide(number, _below(skip, number))
-                decided = number
-                self.exchange.wake()
-            while self._machine.hold_room() < len(digests):
-                self._changed.clear()
-                await self._changed.wait()
-            self._machine.offer_blocks(number, 0, digests)
 
     async def _work(self, sink: Sink) -> None:
         """Carry out what arrives, in batches: whatever has come while the last one was written."""
@@ -371,10 +296,6 @@ class ReceiveSide:
             self._progress.emit(TextReceived(self._sink.text))
         self._machine.transfer_root(self.tally.root())
         self.exchange.wake()
-
-
-def _below(skip: Mapping[int, Failure], stop: int) -> dict[int, Failure]:
-    return {number: failure for number, failure in skip.items() if number < stop}
 
 
 def _apply(sink: Sink, deeds: list[Deed], idle: Callable[[], bool]) -> list[Result]:
