@@ -34,7 +34,6 @@ from p2pxfer.session.sinks import (
     EndedWell,
     Result,
     Sink,
-    StreamSink,
     TextSink,
     Written,
 )
@@ -81,6 +80,7 @@ class ReceiveSide:
         self._proofs: Proofs = ()
         self._journal: Journal | None = None
         self._lasts = False  # another run can go on with it: it is no stream
+        self._below_folder = False  # else it may go into a pipe that nobody reads
         self._machine = machine
         self._acceptance = acceptance
         self._pool = pool
@@ -185,13 +185,17 @@ class ReceiveSide:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        closing = asyncio.ensure_future(self._in_thread(partial(self._let_go, keep=keep)))
+        limit = None if self._below_folder else STUCK
+        if closing in (await asyncio.wait([closing], timeout=limit))[0]:
+            closing.result()
+
+    def _let_go(self, *, keep: bool) -> None:
+        """In the worker: what it was opening when it was called off is open only by now."""
         if self._sink is not None:
-            closing = asyncio.ensure_future(self._in_thread(partial(self._sink.close, keep=keep)))
-            limit = STUCK if isinstance(self._sink, StreamSink) else None
-            if closing in (await asyncio.wait([closing], timeout=limit))[0]:
-                closing.result()
+            self._sink.close(keep=keep)
         if self._journal is not None:
-            await self._in_thread(self._journal.close if keep else self._journal.finish)
+            self._journal.close() if keep else self._journal.finish()
 
     def _take_payload(self, size: int) -> list[bytes | memoryview]:
         taken: list[bytes | memoryview] = []
@@ -228,6 +232,7 @@ class ReceiveSide:
             self._machine.decline("")
             raise Declined("you declined: nothing was written", "")
         self.accepted = time.monotonic()
+        self._below_folder = placement is not None and placement.directory is not None
         sink = await self._in_thread(self._open_sink, placement)
         if isinstance(sink, TreeSink):
             self._lasts = offer.kind is TransferKind.FILES
@@ -256,7 +261,7 @@ class ReceiveSide:
         return placement
 
     def _open_sink(self, placement: Placement | None) -> Sink:
-        """Open it, and keep it at once: whoever waits for it may be cancelled."""
+        """Open it, and keep it for `_let_go`: whoever waits for it may be cancelled."""
         self._sink = sink = TextSink() if placement is None else placement.open()
         return sink
 
@@ -347,5 +352,5 @@ async def _end(
     try:
         await side.close(keep=keep)
     finally:
-        await asyncio.gather(exchange.link.close(), exchange.close())
         pool.shutdown(wait=False, cancel_futures=True)
+        await asyncio.gather(exchange.link.close(), exchange.close())

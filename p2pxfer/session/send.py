@@ -84,8 +84,10 @@ async def send(
 
 
 async def _close(connector: Connector, walking: Walking) -> None:
-    await connector.close()
-    await walking.close()
+    try:
+        await connector.close()
+    finally:
+        await walking.close()
 
 
 def _cargo(

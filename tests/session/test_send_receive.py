@@ -35,6 +35,8 @@ from p2pxfer.progress import (
 )
 from p2pxfer.session.exchange import OUTGOING_LIMIT
 from p2pxfer.session.feed import AHEAD, FileFeed, Job
+from p2pxfer.session.placement import Placement
+from p2pxfer.session.receiving import ReceiveSide
 from p2pxfer.session.send import send
 from p2pxfer.session.sending import READ_AHEAD_FILES, SendSide
 from p2pxfer.session.summary import Summary
@@ -536,6 +538,30 @@ async def test_cancelled_while_it_ends_it_ends_all_the_same(transfer, tmp_path, 
     sent, _ = await both.ends()
     assert isinstance(sent, asyncio.CancelledError)
     assert not [handle for handle in handles() if handle.startswith(str(top))]
+
+
+async def test_cancelled_while_the_place_is_opened(transfer, tree, monkeypatch):
+    """It is closed, although nobody waits for it any more."""
+    closes = threading.Event()
+    open_, close, loop = Placement.open, ReceiveSide.close, asyncio.get_running_loop()
+
+    def opening(place: Placement) -> object:
+        loop.call_soon_threadsafe(both.receiver.cancel)
+        closes.wait(60)
+        time.sleep(0.05)
+        return open_(place)
+
+    async def closing(side: ReceiveSide, *, keep: bool) -> None:
+        closes.set()
+        await close(side, keep=keep)
+
+    monkeypatch.setattr(Placement, "open", opening)
+    monkeypatch.setattr(ReceiveSide, "close", closing)
+    both = transfer(tree)
+    _, received = await both.ends()
+    assert isinstance(received, asyncio.CancelledError)
+    await eventually(both.out.is_dir)
+    assert not [handle for handle in handles() if handle.startswith(str(both.out))]
 
 
 def handles() -> list[str]:
