@@ -58,6 +58,7 @@ from p2pxfer.transfer.messages import Activity, Offer, Receipt
 from p2pxfer.transfer.receiver import Receiver
 
 ANSWERS: Final = 128  # results told to the machine before other tasks get the loop
+TURN: Final = 512  # small files written in one trip to the worker
 STUCK: Final = 1.0  # seconds that a pipe which nobody reads may hold up the end
 QUIET: Final = 0.1  # seconds without content after which small files wait for no more of them
 Value = TypeVar("Value")
@@ -271,18 +272,31 @@ class ReceiveSide:
             sink.record(self._journal)
 
     async def _work(self, sink: Sink) -> None:
-        """Carry out what arrives, in batches: whatever has come while the last one was written."""
+        """Carry out what arrives, in batches: what has come while the last one was written."""
         while True:
             while self._deeds:
-                deeds = list(self._deeds)
-                self._deeds.clear()
-                await self._apply(sink, deeds, self._is_last)
+                await self._apply(sink, self._next_deeds(), self._is_last)
             self._to_do.clear()
             try:
                 async with asyncio.timeout(QUIET if sink.waits() else None):
                     await self._to_do.wait()
             except TimeoutError:
                 await self._apply(sink, [], lambda: True)
+
+    def _next_deeds(self) -> list[Deed]:
+        """What is carried out in one trip to the worker, between which others have their turn.
+
+        Entries that wait to be judged are such: a sender that was told of too few that are wanted
+        would have nothing to send while it is told of the next ones.
+        """
+        deeds: list[Deed] = []
+        files = 0
+        while self._deeds and files < TURN:
+            deed = self._deeds.popleft()
+            deeds.append(deed)
+            if isinstance(deed, ArrivedWhole):
+                files += len(deed.files)
+        return deeds
 
     async def _apply(self, sink: Sink, deeds: list[Deed], idle: Callable[[], bool]) -> None:
         results = await self._in_thread(_apply, sink, deeds, idle)
