@@ -30,15 +30,14 @@ from p2pxfer.session.side import to_the_end
 from p2pxfer.session.sinks import (
     Arrived,
     ArrivedWhole,
-    Deed,
     EndedWell,
-    Result,
     Sink,
     TextSink,
     Written,
 )
 from p2pxfer.session.summary import RECEIPT, Summary, Tally
 from p2pxfer.session.tree_sink import TreeSink
+from p2pxfer.session.writing import Writing
 from p2pxfer.transfer.actions import (
     AskAccept,
     BeginFile,
@@ -58,9 +57,7 @@ from p2pxfer.transfer.messages import Activity, Offer, Receipt
 from p2pxfer.transfer.receiver import Receiver
 
 ANSWERS: Final = 128  # results told to the machine before other tasks get the loop
-TURN: Final = 512  # small files written in one trip to the worker
 STUCK: Final = 1.0  # seconds that a pipe which nobody reads may hold up the end
-QUIET: Final = 0.1  # seconds without content after which small files wait for no more of them
 Value = TypeVar("Value")
 
 
@@ -89,14 +86,12 @@ class ReceiveSide:
         self._interaction = interaction
         self._sink: Sink | None = None
         self._payload: deque[bytes | memoryview] = deque()
-        self._deeds: deque[Deed] = deque()
-        self._results: deque[Result] = deque()
-        self._to_do = asyncio.Event()  # deeds came
         self._advanced = self._saved = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.doing: Activity | None = None
         self.tally = Tally(progress)
         self._judging = Judging(machine, pool, self.tally.reasons, self._choose, self._wake)
+        self._writing = Writing(pool, lambda: machine.expecting, self._wake)
         self.accepted = time.monotonic()
         self.exchange: Exchange  # set by whoever makes both
 
@@ -121,21 +116,21 @@ class ReceiveSide:
                 if not action.payload:
                     self._advanced += action.length
                     self._saved += action.length
-                self._deeds.append(Arrived(action, self._take_payload(action.payload)))
+                self._writing.add(Arrived(action, self._take_payload(action.payload)))
             case BeginFile():
                 self._progress.emit(
                     FileStarted(action.entry.path, None if action.size < 0 else action.size)
                 )
-                self._deeds.append(action)
+                self._writing.add(action)
             case TakeFiles(files, size):
                 payload = self._take_payload(size)
                 if files:
                     last = files[-1]
                     self._progress.emit(FileStarted(last.entry.path, last.size))
                     whole = payload[0] if len(payload) == 1 else b"".join(payload)
-                    self._deeds.append(ArrivedWhole(files, whole))
+                    self._writing.add(ArrivedWhole(files, whole))
             case EndFile() | MakeEntry():
-                self._deeds.append(action)
+                self._writing.add(action)
             case DropData(payload):
                 self._take_payload(payload)
             case NewEntries():
@@ -145,8 +140,6 @@ class ReceiveSide:
                 self._progress.emit(Offered(action.entries, action.size, action.complete))
             case _:
                 self._perform_rarely(action)
-        if self._deeds:
-            self._to_do.set()
 
     def _perform_rarely(self, action: object) -> None:
         match action:
@@ -165,7 +158,7 @@ class ReceiveSide:
         if self._advanced:
             self._progress.emit(Advanced(self._advanced, self._saved))
             self._advanced = self._saved = 0
-        results = self._results
+        results = self._writing.results
         answered = min(len(results), ANSWERS)
         for _ in range(answered):
             result = results.popleft()
@@ -239,7 +232,7 @@ class ReceiveSide:
             self._lasts = offer.kind is TransferKind.FILES
             await self._in_thread(self._record, sink, offer.label)
         self._machine.accept()
-        self._start(self._work(sink))
+        self._start(self._writing.run(sink))
         self.exchange.wake()
         await judging.run(sink)
 
@@ -271,42 +264,6 @@ class ReceiveSide:
         if self._journal is not None:
             sink.record(self._journal)
 
-    async def _work(self, sink: Sink) -> None:
-        """Carry out what arrives, in batches: what has come while the last one was written."""
-        while True:
-            while self._deeds:
-                await self._apply(sink, self._next_deeds(), self._is_last)
-            self._to_do.clear()
-            try:
-                async with asyncio.timeout(QUIET if sink.waits() else None):
-                    await self._to_do.wait()
-            except TimeoutError:
-                await self._apply(sink, [], lambda: True)
-
-    def _next_deeds(self) -> list[Deed]:
-        """What is carried out in one trip to the worker, between which others have their turn.
-
-        Entries that wait to be judged are such: a sender that was told of too few that are wanted
-        would have nothing to send while it is told of the next ones.
-        """
-        deeds: list[Deed] = []
-        files = 0
-        while self._deeds and files < TURN:
-            deed = self._deeds.popleft()
-            deeds.append(deed)
-            if isinstance(deed, ArrivedWhole):
-                files += len(deed.files)
-        return deeds
-
-    async def _apply(self, sink: Sink, deeds: list[Deed], idle: Callable[[], bool]) -> None:
-        results = await self._in_thread(_apply, sink, deeds, idle)
-        self._results.extend(results)
-        self.exchange.wake()
-
-    def _is_last(self) -> bool:
-        """Whether nothing more has come, and nothing more will soon."""
-        return not self._deeds and not self._machine.expecting
-
     async def _finish(self) -> None:
         """Everything is settled: make it last, then say so."""
         assert self._sink is not None
@@ -315,10 +272,6 @@ class ReceiveSide:
             self._progress.emit(TextReceived(self._sink.text))
         self._machine.transfer_root(self.tally.root())
         self.exchange.wake()
-
-
-def _apply(sink: Sink, deeds: list[Deed], idle: Callable[[], bool]) -> list[Result]:
-    return sink.apply(deeds, idle=idle())
 
 
 async def transfer(
