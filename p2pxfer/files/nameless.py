@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 from p2pxfer.discreet import Discreet
 from p2pxfer.files.admission import Admission
 from p2pxfer.files.failures import EntryError
-from p2pxfer.files.records import Identity
+from p2pxfer.files.records import Identity, Placed
 
 
 class SmallFile(NamedTuple):
@@ -74,3 +74,12 @@ class Batch(Discreet, Struct):
         """The same, where a sync before may have been told of an error of these files."""
         before, self.before = self.before, ()
         return next(filter(None, (batch.own for batch in (self, *before))), None)
+
+
+def placed(batch: Iterable[Nameless]) -> list[Placed]:
+    """What a journal takes down of them: of those that are to have their names."""
+    return [
+        Placed((admission := nameless.admission).entry.path, admission.name, nameless.identity)
+        for nameless in batch
+        if nameless.error is None and nameless.identity is not None
+    ]

@@ -1,30 +1,29 @@
-"""From temporary to name: making temporaries, bringing them to the disk, putting them in place."""
+"""From temporary to name: making temporaries, putting them in place once they are on the disk.
+
+How they get to the disk is not known here (``syncing.py``).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Callable, Sequence
 
 from p2pxfer.files import collisions
 from p2pxfer.files.admission import Admission, Naming
-from p2pxfer.files.closing import close_all
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolder
 from p2pxfer.files.handles import FolderHandles
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.leftovers import matches
-from p2pxfer.files.nameless import Batch, Nameless, SmallFile
+from p2pxfer.files.nameless import Nameless, SmallFile, placed
 from p2pxfer.files.naming import numbered, temporary
-from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new, sync_filesystem
+from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new
 from p2pxfer.files.partial import CREATE, set_attributes, write_all
 from p2pxfer.files.records import Identity, Partial, Placed
-from p2pxfer.files.unnamed import UnnamedFiles, best_together, link_at, make_at, most_folders
+from p2pxfer.files.syncing import Syncing
+from p2pxfer.files.unnamed import UnnamedFiles, make_at
 from p2pxfer.manifest import Failure
-
-SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
 
 _REPLACE = Naming.REPLACE  # a look into the enumeration for each file takes its time
 
@@ -38,24 +37,20 @@ class Placing:
 
     Attributes:
         journal: takes down what is made before it is made, and named before it is named.
+        syncing: brings to the disk what is written.
     """
 
     def __init__(self, handles: FolderHandles, name_limit: int) -> None:
         self._handles = handles
         self._name_limit = name_limit
         self.journal: Journal | None = None
-        self._syncing: ThreadPoolExecutor | None = None
         self._unnamed = UnnamedFiles(handles)
-        self._filesystems: dict[int, int] = {}  # a handle on each, by device
+        self.syncing = Syncing(handles, self._unnamed, self._note_all)
 
     def close(self) -> None:
-        """Let go of the thread that syncs, and of what it syncs; idempotent."""
-        if self._syncing is not None:
-            self._syncing.shutdown()
-            self._syncing = None
+        """Let go of what is open; idempotent."""
+        self.syncing.close()
         self._unnamed.finish()
-        while self._filesystems:
-            os.close(self._filesystems.popitem()[1])
 
     def draw(self, admissions: Sequence[Admission]) -> list[bytes]:
         """Names for temporaries that are about to be made beside their targets.
@@ -147,7 +142,7 @@ class Placing:
         Good until the next folder.
         """
         try:
-            self._watch([folder])
+            self.syncing.watch([folder])
             if self._unnamed.works(folder, self._intend):
                 return self._handles.locate(folder)[1]
         except OSError:  # the sync, or making a temporary, will say so again
@@ -172,116 +167,6 @@ class Placing:
         if self.journal is not None:
             self.journal.intend([(folder.below(name), name)])
 
-    def syncs_together(self, count: int) -> bool:
-        """Whether `sync` serves ``count`` files better than an fsync each.
-
-        Measured on ext4 over virtio: 256 files of 4 KiB take 10 ms with their filesystem, 70 ms
-        one by one.
-        """
-        return count > SYNC_EACH and CAN_SYNC_FILESYSTEM
-
-    def sync(self, admissions: Iterable[Admission]) -> EntryError | None:
-        """Bring all that was written to the filesystems of ``admissions`` to the disk."""
-        try:
-            return _sync(self._places(admissions))
-        except OSError as error:
-            return writing(error)
-
-    def begin_sync(self, files: list[Nameless], before: Sequence[Batch]) -> Batch:
-        """Do the same in a thread of its own, which then names what has no name at all.
-
-        So that is told the journal now, and found out with `place_all` whether it went well. A few
-        files are synced one by one, at once.
-        """
-        batch = Batch(files, before)
-        if not CAN_SYNC_FILESYSTEM:  # each was, as it was written
-            return batch
-        if not self.syncs_together(len(files)) and all(
-            nameless.fd is not None for nameless in files
-        ):
-            for nameless in files:
-                _sync_one(nameless)
-            return batch
-        try:
-            places = self._places(nameless.admission for nameless in files)
-        except OSError as error:
-            batch.synced = Future()
-            batch.synced.set_result(writing(error))
-            return batch
-        links = self._links(files)
-        earlier = [each.synced for each in before if each.synced is not None]
-        if self._syncing is None:
-            self._syncing = ThreadPoolExecutor(1, "p2pxfer-sync")
-        try:
-            batch.synced = self._syncing.submit(
-                _sync_and_link, places, links, earlier, self._unnamed.descriptors
-            )
-        except RuntimeError:  # no thread is to be had: nobody will run what was queued
-            self._syncing = None
-            batch.synced = Future()
-            batch.synced.set_result(
-                _sync_and_link(places, links, earlier, self._unnamed.descriptors)
-            )
-        return batch
-
-    def _links(self, files: list[Nameless]) -> dict[int, list[Nameless]]:
-        """What has no name, by handles of its own on the folders; nothing if these are many.
-
-        Where names fold, each has to be noted before the next entry is judged: by the worker.
-        """
-        whole: dict[OutFolder, list[Nameless]] = {}
-        for nameless in files:
-            folder = nameless.admission.folder
-            if nameless.fd is not None and nameless.error is None and not folder.folds:
-                whole.setdefault(folder, []).append(nameless)
-        links: dict[int, list[Nameless]] = {}
-        if len(whole) > most_folders(best_together()):
-            return links
-        for folder, some in whole.items():
-            with contextlib.suppress(OSError):  # then naming them will fail, and say why
-                _, at = self._handles.locate(folder)
-                assert at is not None
-                links[os.dup(at)] = some
-        if self.journal is not None:
-            noted = list(chain.from_iterable(links.values()))
-            self.journal.placed(_placed(noted))
-            for nameless in noted:
-                nameless.noted = True
-        return links
-
-    def _places(self, admissions: Iterable[Admission]) -> list[int]:
-        """A handle of its own on each filesystem of ``admissions``.
-
-        Raises:
-            OSError: there is none.
-        """
-        folders = [admission.folder for admission in admissions]
-        self._watch(folders)
-        places: list[int] = []
-        try:
-            for device in {folder.device for folder in folders} & self._filesystems.keys():
-                places.append(os.dup(self._filesystems[device]))  # noqa: PERF401  # one may fail
-        except OSError:
-            for place in places:
-                os.close(place)
-            raise
-        return places
-
-    def _watch(self, folders: Iterable[OutFolder]) -> None:
-        """Have a handle on each of their filesystems, before they are written to.
-
-        A sync tells of errors since its handle was opened, but for those that another program has
-        been told of before: one that was opened later may be told of none.
-
-        Raises:
-            OSError: it can't be had.
-        """
-        for folder in folders:
-            if folder.device not in self._filesystems:
-                path, at = self._handles.locate(folder)
-                if at is not None:
-                    self._filesystems[folder.device] = os.open(path, os.O_RDONLY, dir_fd=at)
-
     def place_all(
         self, batch: Sequence[Nameless], lost: EntryError | None = None
     ) -> list[EntryError | None]:
@@ -295,7 +180,7 @@ class Placing:
             For each None, or why it was removed.
         """
         if self.journal is not None and lost is None:
-            self.journal.placed(_placed(nameless for nameless in batch if not nameless.noted))
+            self.journal.placed(placed(nameless for nameless in batch if not nameless.noted))
         gone, stuck = [], []
         linked = 0
         for nameless in batch:
@@ -313,7 +198,7 @@ class Placing:
                 gone.append(admission.entry.path)
                 stuck.append(self.still_there(admission, nameless.name))
             elif self.journal is not None and admission.name != wanted:
-                self.journal.placed(_placed([nameless]))
+                self.journal.placed(placed([nameless]))
         self._unnamed.closed(linked)
         if self.journal is not None:
             self.journal.forgotten(gone)
@@ -361,6 +246,13 @@ class Placing:
         if self.journal is not None:
             self.journal.placed([Placed(admission.entry.path, admission.name, identity)])
 
+    def _note_all(self, batch: Sequence[Nameless]) -> None:
+        """These are about to be named by the thread that syncs them: take them down."""
+        if self.journal is not None:
+            self.journal.placed(placed(batch))
+            for nameless in batch:
+                nameless.noted = True
+
     def _remove_earlier(self, journal: Journal, admissions: Sequence[Admission]) -> None:
         if not journal.earlier_partials:
             return
@@ -406,14 +298,6 @@ def _require_untouched(path: bytes, at: int | None, ours: Identity) -> None:
             raise EntryError(Failure.EXISTS, "it was changed here meanwhile, and was kept")
 
 
-def _placed(batch: Iterable[Nameless]) -> list[Placed]:
-    return [
-        Placed((admission := nameless.admission).entry.path, admission.name, nameless.identity)
-        for nameless in batch
-        if nameless.error is None and nameless.identity is not None
-    ]
-
-
 def _fill(nameless: Nameless, fd: int, small: SmallFile) -> None:
     """Write all that is to be in a file."""
     _, data, mode, mtime_ns = small
@@ -427,50 +311,3 @@ def _fill(nameless: Nameless, fd: int, small: SmallFile) -> None:
         nameless.identity = Identity.of(found)
     except OSError as error:
         nameless.error = writing(error)
-
-
-def _sync_one(nameless: Nameless) -> None:
-    """Bring one that has a handle to the disk."""
-    if nameless.error is None and nameless.fd is not None:
-        try:
-            os.fsync(nameless.fd)
-        except OSError as error:
-            nameless.error = writing(error)
-
-
-def _sync_and_link(
-    places: Sequence[int],
-    links: Mapping[int, Sequence[Nameless]],
-    before: Sequence[Future[EntryError | None]],
-    descriptors: int,
-) -> EntryError | None:
-    """Sync, then name, unless files may be lost; what can't be named keeps its handle."""
-    lost = _sync(places)
-    safe = lost is None and all(earlier.result() is None for earlier in before)
-    over: list[int] = []
-    for at, some in links.items():
-        for nameless in some if safe else ():
-            fd = nameless.fd
-            assert fd is not None
-            try:
-                link_at(fd, descriptors, at, nameless.admission.name)
-            except OSError:  # naming it will fail again, and say why
-                continue
-            nameless.fd, nameless.linked = None, True
-            over.append(fd)
-        over.append(at)
-    close_all(over)
-    return lost
-
-
-def _sync(places: Sequence[int]) -> EntryError | None:
-    """Sync the filesystems of these handles, and close them."""
-    lost = None
-    for place in places:
-        try:
-            sync_filesystem(place)
-        except OSError as error:
-            lost = writing(error)
-        finally:
-            os.close(place)
-    return lost

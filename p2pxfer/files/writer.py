@@ -146,11 +146,11 @@ class OutputTree:
         Returns:
             For each None, or why it was removed.
         """
-        together = self._placing.syncs_together(len(finished))
+        together = self._placing.syncing.together(len(finished))
         batch = []
         for partial, mode, mtime_ns in finished:
             batch.append(self._open_files.seal(partial, mode, mtime_ns, sync=not together))
-        lost = self._placing.sync(each.admission for each in batch) if together else None
+        lost = self._placing.syncing.sync(each.admission for each in batch) if together else None
         return self._named(batch, lost)
 
     def write_small(self, files: Sequence[SmallFile]) -> list[Nameless]:
@@ -167,7 +167,7 @@ class OutputTree:
         Returns:
             What `name_small` or `drop_small` has to be told.
         """
-        return self._placing.begin_sync(files, list(before))
+        return self._placing.syncing.begin(files, list(before))
 
     def name_small(self, batch: Batch) -> list[EntryError | None]:
         """Name what was written, once it is on the disk; of two batches, the earlier one first.

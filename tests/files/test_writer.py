@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from p2pxfer.errors import LocalFileError, NoSpace
-from p2pxfer.files import folders, placing
+from p2pxfer.files import folders, syncing
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.handles import MANY, more_handles
@@ -360,7 +360,7 @@ def test_small_files_are_nobodys_until_they_are_whole(root):
 def test_several_trees_share_the_handles_that_there_are(root, monkeypatch):
     """However much one of them holds open while the disk is slow, the others write as well."""
     synced = threading.Event()
-    monkeypatch.setattr(placing, "sync_filesystem", lambda _: synced.wait())
+    monkeypatch.setattr(syncing, "sync_filesystem", lambda _: synced.wait())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     with contextlib.ExitStack() as open_trees:
@@ -385,16 +385,16 @@ def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatc
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return True
 
-    monkeypatch.setattr(placing, "sync_filesystem", sync)
+    monkeypatch.setattr(syncing, "sync_filesystem", sync)
     with OutputTree(root) as tree:
-        syncing, outcomes = [], []
+        batches, outcomes = [], []
         for number in range(4):
             admissions = [admit_file(tree, b"%d%d" % (number, n)) for n in range(5)]
             small = [SmallFile(admission, b"x", 0o644, 1) for admission in admissions]
-            syncing.append(tree.sync_small(tree.write_small(small), syncing))
+            batches.append(tree.sync_small(tree.write_small(small), batches))
             if number >= 2:
-                outcomes.append(tree.name_small(syncing.pop(0)))
-        outcomes += [tree.name_small(batch) for batch in syncing]
+                outcomes.append(tree.name_small(batches.pop(0)))
+        outcomes += [tree.name_small(batch) for batch in batches]
     told = [{error and error.failure for error in batch} for batch in outcomes]
     assert told == [{Failure.WRITE_FAILED}] * 3 + [{None}]
     assert sorted(os.listdir(root)) == [f"3{n}" for n in range(5)]
@@ -404,7 +404,7 @@ def test_what_is_synced_was_open_before_anything_was_written(root, monkeypatch):
     """Else an error of the disk that another program hears of first would be told to nobody."""
     synced = []
     monkeypatch.setattr(
-        placing, "sync_filesystem", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        syncing, "sync_filesystem", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
     )
     with OutputTree(root, handles=1) as tree:
         for folder in (b"a", b"b", b"c"):
@@ -505,7 +505,7 @@ def test_without_a_thread_to_sync_in(root, monkeypatch):
         def submit(self, *_):
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(placing, "ThreadPoolExecutor", Exhausted)
+    monkeypatch.setattr(syncing, "ThreadPoolExecutor", Exhausted)
     with OutputTree(root) as tree:
         files = [SmallFile(admit_file(tree, b"%d" % n), b"x" * 10, 0o644, MTIME) for n in range(9)]
         assert tree.name_small(tree.sync_small(tree.write_small(files))) == [None] * 9
