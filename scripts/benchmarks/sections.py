@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,9 @@ from benchmarks.measure import Run, ratios, spread
 
 ETHERNET = 1500  # bytes of a packet
 FREE = 65536  # what loopback takes
+# Seconds for which ext4 passes over each inode that was given back, with a look at it, before it
+# hands out another one (RECENTCY_MIN, RECENTCY_DIRTY of fs/ext4/ialloc.c): all tools are slower.
+FORGOTTEN = 340
 
 Lines = list[str]
 
@@ -153,7 +157,9 @@ def files(rounds: int, work: Path) -> Lines:
 
 
 def many(rounds: int, work: Path) -> Lines:
-    """Twenty thousand small files."""
+    """Twenty thousand small files, long after anybody removed as many."""
+    print(f"  waiting {FORGOTTEN} s for the filesystem to forget what was removed", flush=True)
+    time.sleep(FORGOTTEN)
     folder = work / "many"
     content = os.urandom(4096)
     for number in range(200):
@@ -161,8 +167,7 @@ def many(rounds: int, work: Path) -> Lines:
         for name in range(100):
             (folder / f"{number:03}" / f"{name:02}").write_bytes(content)
 
-    # What has arrived stays until the end: for minutes ext4 looks at each inode that was given back
-    # before it hands out another one, which made every tool slower with each run.
+    # What has arrived stays until the end, for the same reason.
     def moving(tool: Tool) -> Callable[[], Run]:
         targets = (work / f"{tool.name.replace(' ', '-')}-{number}" for number in count())
         return lambda: tool.transfer(folder, next(targets))
