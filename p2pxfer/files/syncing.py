@@ -95,13 +95,15 @@ class Syncing:
             for nameless in files:
                 _sync_one(nameless)
             return batch
+        whole = _linked_together(files)
+        self._note(list(chain.from_iterable(whole.values())))
         try:
             places = self._places(nameless.admission for nameless in files)
         except OSError as error:
             batch.synced = Future()
             batch.synced.set_result(writing(error))
             return batch
-        links = self._links(files)
+        links = self._links(whole)
         earlier = [each.synced for each in before if each.synced is not None]
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "p2pxfer-sync")
@@ -117,25 +119,14 @@ class Syncing:
             )
         return batch
 
-    def _links(self, files: list[Nameless]) -> dict[int, list[Nameless]]:
-        """What has no name, by handles of its own on the folders; nothing if these are many.
-
-        Where names fold, each has to be noted before the next entry is judged: by the worker.
-        """
-        whole: dict[OutFolder, list[Nameless]] = {}
-        for nameless in files:
-            folder = nameless.admission.folder
-            if nameless.fd is not None and nameless.error is None and not folder.folds:
-                whole.setdefault(folder, []).append(nameless)
+    def _links(self, whole: Mapping[OutFolder, list[Nameless]]) -> dict[int, list[Nameless]]:
+        """The same by handles of its own on the folders, as far as these can be had."""
         links: dict[int, list[Nameless]] = {}
-        if len(whole) > most_folders(best_together()):
-            return links
         for folder, some in whole.items():
             with contextlib.suppress(OSError):  # then naming them will fail, and say why
                 _, at = self._handles.locate(folder)
                 assert at is not None
                 links[os.dup(at)] = some
-        self._note(list(chain.from_iterable(links.values())))
         return links
 
     def _places(self, admissions: Iterable[Admission]) -> list[int]:
@@ -155,6 +146,19 @@ class Syncing:
                 os.close(place)
             raise
         return places
+
+
+def _linked_together(files: Sequence[Nameless]) -> dict[OutFolder, list[Nameless]]:
+    """What has no name, by its folder; nothing if these are many.
+
+    Where names fold, each has to be noted before the next entry is judged: by the worker.
+    """
+    whole: dict[OutFolder, list[Nameless]] = {}
+    for nameless in files:
+        folder = nameless.admission.folder
+        if nameless.fd is not None and nameless.error is None and not folder.folds:
+            whole.setdefault(folder, []).append(nameless)
+    return whole if len(whole) <= most_folders(best_together()) else {}
 
 
 def _sync_one(nameless: Nameless) -> None:
