@@ -1,9 +1,8 @@
 """Certificates: those that the system trusts, read when TLS needs them and not before.
 
-aiohttp makes two TLS contexts while it is imported, and has each read every certificate that the
-system trusts: a tenth of what a start costs, spent also where the rendezvous is this machine or the
-one beside it and there is no TLS at all. Whoever imports it does that within `read_late`, and where
-there is TLS has `trusted` read them meanwhile. Knows nothing of aiohttp.
+`trusted` reads them for who speaks TLS. aiohttp makes two TLS contexts while it is imported, and
+has each read every certificate that the system trusts: 40 ms for nothing where it serves this
+network, without TLS. Whoever serves so imports it within `read_late`. Knows nothing of aiohttp.
 """
 
 from __future__ import annotations

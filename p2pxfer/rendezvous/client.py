@@ -1,8 +1,8 @@
 """A client of one rendezvous: asks what it offers, and gets into rooms.
 
-Owns the HTTP session, which takes the way through the proxy that the environment names, except to
-this machine itself. No keys, no words: a room's mail is sealed above. Importing this module imports
-aiohttp; `address`, `config` and `messages` do not.
+Knows the route there, which goes through the proxy that the environment names, except to this
+machine itself. No keys, no words: a room's mail is sealed above. Importing this module imports what
+speaks HTTP and WebSocket; `address`, `config` and `messages` do not.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-import aiohttp
 from msgspec.structs import replace
 
 from p2pxfer.errors import RendezvousMisbehaved, RendezvousUnreachable, RoomRefused, TransferError
-from p2pxfer.rendezvous import address, config, proxy, refusals
+from p2pxfer.rendezvous import address, certificates, config, proxy, refusals
 from p2pxfer.rendezvous.config import MAX_CONFIG, ServerConfig
+from p2pxfer.rendezvous.connection import Route
 from p2pxfer.rendezvous.link import Link, dial, unreachable
 from p2pxfer.rendezvous.messages import (
     MAX_LIFETIME,
@@ -40,6 +38,7 @@ from p2pxfer.rendezvous.messages import (
     Reason,
     Welcome,
 )
+from p2pxfer.rendezvous.request import OK, fetch
 from p2pxfer.rendezvous.room import PATIENCE, Room, RoomState
 
 __all__ = ["RendezvousClient", "Room", "RoomState"]
@@ -53,7 +52,6 @@ class RendezvousClient:
 
     Attributes:
         url: of the rendezvous, whole.
-        date: the time there when it last told its configuration, None if it does not say.
     """
 
     def __init__(
@@ -81,39 +79,37 @@ class RendezvousClient:
             heartbeat: seconds between pings.
 
         Raises:
-            UsageError: ``url`` is none. Entering raises it, too, for a proxy that is none.
+            UsageError: ``url`` is none. Entering raises it, too, for a proxy or host that is none.
         """
         self.url = address.parse(url)
-        self.date: datetime | None = None
         self._on_state = on_state
         self._ssl_context = ssl_context
         self._direct = direct or address.is_loopback(urlsplit(self.url).hostname or "")
         self._deadline = deadline
         self._patience = patience
         self._heartbeat = heartbeat
-        self._session: aiohttp.ClientSession | None = None
+        self._route: Route | None = None
+        self._date = ""
         self._rooms: list[Room] = []
 
     async def __aenter__(self) -> Self:
-        tracing = aiohttp.TraceConfig()
-        tracing.on_request_redirect.append(_refuse_redirect)
         way = None if self._direct else await asyncio.to_thread(proxy.towards, self.url)
-        tunnelled = way is not None and (way.socks or self.url.startswith("http:"))
-        self._session = aiohttp.ClientSession(
-            connector=_tunnels(way) if way is not None and tunnelled else None,
-            proxy=way.url if way is not None and not tunnelled else None,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "p2pxfer", "Accept-Encoding": "identity"},
-            auto_decompress=False,
-            trace_configs=[tracing],
-        )
+        context = self._ssl_context
+        if not self.url.startswith("https:"):
+            context = None
+        elif context is None:
+            context = await asyncio.to_thread(certificates.trusted)
+        self._route = Route.to(self.url, context, way)
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
         await asyncio.gather(*(room.close() for room in self._rooms))
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._route = None
+
+    @property
+    def date(self) -> datetime | None:
+        """The time there when it last told its configuration, None if it does not say."""
+        return _date(self._date)
 
     async def config(self) -> ServerConfig:
         """What the rendezvous offers.
@@ -124,25 +120,15 @@ class RendezvousClient:
             RoomRefused: it speaks another version.
         """
         try:
-            async with (
-                asyncio.timeout(self._deadline),
-                self._open_session().get(
-                    f"{self.url}/v1/config", ssl=self._ssl_context or True
-                ) as response,
-            ):
-                if response.status != HTTPStatus.OK:
-                    raise RendezvousUnreachable(
-                        f"{self.url} answers, but not as a rendezvous does "
-                        f"(HTTP status {response.status})"
-                    )
-                self.date = _date(response.headers.get("Date", ""))
-                body = b""
-                async for part in response.content.iter_any():
-                    body += part
-                    if len(body) > MAX_CONFIG:
-                        break
-        except (aiohttp.ClientError, OSError) as error:
+            async with asyncio.timeout(self._deadline):
+                head, body = await fetch(self._open_route(), "/v1/config", MAX_CONFIG)
+        except OSError as error:
             raise unreachable(error, self.url, self._deadline) from error
+        if head.status_code != OK:
+            raise RendezvousUnreachable(
+                f"{self.url} answers, but not as a rendezvous does (HTTP status {head.status_code})"
+            )
+        self._date = dict(head.headers).get(b"date", b"").decode("latin-1")
         try:
             found = config.parse(body)
         except ValueError as error:
@@ -214,11 +200,10 @@ class RendezvousClient:
             RendezvousUnreachable, RendezvousMisbehaved: as for `allocate`.
         """
         link, answer = await dial(
-            self._open_session(),
+            self._open_route(),
             self.url,
             Connect(name),
             Connected,
-            ssl_context=self._ssl_context,
             seconds=seconds,
             heartbeat=self._heartbeat,
         )
@@ -260,34 +245,24 @@ class RendezvousClient:
 
     async def _dial(self, first: FirstMessage) -> tuple[Link, Welcome | Ended]:
         return await dial(
-            self._open_session(),
+            self._open_route(),
             self.url,
             first,
             Welcome,
-            ssl_context=self._ssl_context,
             seconds=self._deadline,
             heartbeat=self._heartbeat,
         )
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _open_route(self) -> Route:
+        if self._route is None:
             raise RuntimeError("use the client within `async with`")
-        return self._session
-
-
-async def _refuse_redirect(*_: object) -> None:
-    """A rendezvous sends nobody elsewhere: not to a machine that only the client can reach."""
-    raise aiohttp.ClientError("it redirects, which a rendezvous does not")
-
-
-def _tunnels(way: proxy.Proxy) -> aiohttp.BaseConnector:
-    from p2pxfer.rendezvous.tunnel import Tunnels  # noqa: PLC0415  # few need it
-
-    return Tunnels(way)
+        return self._route
 
 
 def _date(header: str) -> datetime | None:
     """A Date header (RFC 9110 section 6.6.1), None if it is none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # `doctor` alone wants to know
+
     try:
         return parsedate_to_datetime(header).astimezone(UTC)
     except (ValueError, OverflowError):  # the latter: in no year that there is, once in UTC

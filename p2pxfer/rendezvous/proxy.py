@@ -7,9 +7,10 @@ of its own, as macOS does, these count if no variable is set.
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from msgspec import Struct
 
@@ -19,6 +20,7 @@ from p2pxfer.errors import UsageError
 VARIABLES: Final = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 _HINT: Final = f"it looks like http://host:3128 or socks5h://host:1080; check {VARIABLES}"
 _WEB: Final = {"http": 80, "https": 443}  # the usual ports
+_SETTINGS: Final = {"darwin", "win32"}  # systems that have them beside the environment
 _SOCKS_PORT: Final = 1080  # RFC 1928 section 3
 # The version, and whether the proxy looks names up; "socks" is what GNOME writes.
 _SOCKS: Final = {
@@ -74,11 +76,16 @@ def towards(url: str) -> Proxy | None:
     Raises:
         UsageError: what the environment names is none.
     """
+    named = any(name.lower().endswith("_proxy") for name in os.environ)
+    if not named and sys.platform not in _SETTINGS:
+        return None
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # few set any
+
     parts = urlsplit(url)
     if proxy_bypass(parts.hostname or ""):
         return None
-    named = getproxies()
-    text = named.get(parts.scheme) or named.get("all")
+    proxies = getproxies()
+    text = proxies.get(parts.scheme) or proxies.get("all")
     return parse(text) if text else None
 
 

@@ -132,7 +132,7 @@ class Fallback:
         Raises:
             TransferError: the other side did not come, or the rendezvous carries nothing now.
         """
-        from p2pxfer.rendezvous.circuit import Circuit  # noqa: PLC0415  # aiohttp
+        from p2pxfer.rendezvous.circuit import Circuit  # noqa: PLC0415  # few need it
 
         silent = ConnectionFailed("no path was found, and the other side takes no relay now")
         theirs = await within(ANSWER, asyncio.shield(self._theirs), silent)

@@ -1,7 +1,7 @@
 """The rendezvous as a session visits it: where it is, how it is entered, what it offers and says.
 
 Which room the two sides meet in, and what they do there, is not known here. The client is loaded
-when it is needed, and with it aiohttp.
+when it is needed, and with it what speaks HTTP.
 """
 
 from __future__ import annotations
@@ -134,6 +134,6 @@ class Rendezvous:
 
 def load_client() -> type[RendezvousClient]:
     """What enters it; loading that takes a while, the first time."""
-    with certificates.read_late():
-        from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # aiohttp
+    from p2pxfer.rendezvous.client import RendezvousClient  # noqa: PLC0415  # h11, wsproto
+
     return RendezvousClient

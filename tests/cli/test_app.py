@@ -18,7 +18,7 @@ HELP_BUDGET = 0.15  # seconds of a processor, or
 HELP_SHARE = 2.0  # times what loading Typer alone takes, on a slower machine or a busy one
 FEW_COLLECTIONS = 10  # the interpreter's own, before a command begins; there were thirty
 HEAVY = {"asyncio", "aiohttp", "aiortc", "cryptography", "mnemonic", "rich", "tqdm", "spake2"}
-HEAVY |= {"json", "p2pxfer.progress"}  # dozens of records
+HEAVY |= {"h11", "json", "p2pxfer.progress"}  # dozens of records
 
 LOADED = """
 import gc, os, runpy, sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -18,6 +19,7 @@ from p2pxfer.errors import (
     RoomRefused,
     UsageError,
 )
+from p2pxfer.rendezvous import certificates
 from p2pxfer.rendezvous.client import RendezvousClient, Room
 from p2pxfer.rendezvous.messages import MAX_BODY, WINDOW_MESSAGES
 from p2pxfer.rendezvous.server.limits import Limits, Rate
@@ -106,16 +108,19 @@ async def test_rooms_by_name_are_made_by_whoever_comes_first(serve):
             await client.open(b"short")
 
 
-async def test_the_next_run_gets_a_room_whose_last_one_was_killed(serve):
+async def test_the_next_run_gets_a_room_whose_last_one_was_killed(serve, wire):
     """The side that had waited hears that its peer is gone, comes again, and they meet."""
     server = await serve()
-    url = f"127.0.0.1:{server.port}"
-    async with RendezvousClient(url) as client, RendezvousClient(url) as killed:
+    line = await wire(server.port)
+    async with (
+        RendezvousClient(f"127.0.0.1:{server.port}") as client,
+        RendezvousClient(f"127.0.0.1:{line.port}") as killed,
+    ):
         waiting = await client.open(NAME)
         ghost = await killed.open(NAME)
         with pytest.raises(RoomFull):
             await client.open(NAME)
-        await killed._session.close()  # a process that dies says no goodbye
+        await line.down()  # a process that dies says no goodbye
         ghost._living.cancel()
         async with asyncio.timeout(PATIENCE):
             while True:
@@ -323,27 +328,68 @@ async def test_tls_is_checked(serve, tls):
     async with RendezvousClient(f"127.0.0.1:{server.port}") as client:
         with pytest.raises(RendezvousUnreachable):
             await client.allocate()
+    plain = await serve()
+    async with RendezvousClient(f"wss://127.0.0.1:{plain.port}") as client:
+        with pytest.raises(RendezvousUnreachable, match=r"no connection to https://.*: TLS: \w"):
+            await client.allocate()
+
+
+async def test_what_is_not_there_is_told_as_the_system_does():
+    """Also where a name has several addresses, and where it has none or is no name."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for host, said in (
+        ("127.0.0.1", "Connection refused"),
+        ("localhost", "Connection refused"),
+        ("nobody.invalid", "Name or service not known|Temporary failure in name"),
+        (f"{'x' * 64}.invalid", "that is no name of a host"),
+    ):
+        async with RendezvousClient(f"http://{host}:{port}") as client:
+            for act in (client.allocate, client.config):
+                with pytest.raises(RendezvousUnreachable, match=f": ({said})") as error:
+                    await act()
+                assert "Errno" not in error.value.message
+
+
+async def test_names_and_addresses_are_written_as_http_wants_them():
+    """Brackets around IPv6, no interface in it, no port that is the usual one, and no Unicode."""
+    for url, authority in (
+        ("http://[2001:db8::1]", "[2001:db8::1]"),
+        ("http://[fe80::1%2]:8765", "[fe80::1]:8765"),
+        ("https://rendezvous.test:443/", "rendezvous.test"),
+        ("https://rendezvous.test:80", "rendezvous.test:80"),
+        ("https://straße.test", "xn--strae-oqa.test"),
+    ):
+        async with RendezvousClient(url, direct=True) as client:
+            assert client._open_route().authority == authority
+    with pytest.raises(UsageError):
+        await RendezvousClient("https://ü..test", direct=True).__aenter__()
 
 
 class Proxy:
     """A web proxy that knows the way to one host, and tunnels only."""
 
     scheme = "http"
+    context: ssl.SSLContext | None = None
 
     def __init__(self, target: int, relay: Callable, *, status: str = "200 OK") -> None:
         self.target = target
         self.relay = relay
         self.status = status
         self.asked: list[str] = []
+        self.authorized: list[str] = []
 
     async def start(self) -> asyncio.Server:
-        return await asyncio.start_server(self.accept, "127.0.0.1", 0)
+        return await asyncio.start_server(self.accept, "127.0.0.1", 0, ssl=self.context)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n", 1)[0]
-        method, where, _ = line.decode().split()
+        line, *headers = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        method, where, _ = line.split()
         self.asked.append(f"{method} {where}")
-        writer.write(f"HTTP/1.1 {self.status}\r\n\r\n".encode())
+        self.authorized += [each for each in headers if each.startswith("Proxy-Auth")]
+        writer.write(f"HTTP/1.1 {self.status}\r\n".encode())
+        await asyncio.sleep(0.01)  # in two packets
+        writer.write(b"Proxy-Agent: test\r\n\r\n")
         await self.relay((reader, writer), await asyncio.open_connection("127.0.0.1", self.target))
 
 
@@ -423,6 +469,34 @@ async def test_http_goes_through_the_proxy(serve, proxy, variable):
     assert set(way.asked) == {"CONNECT rendezvous.test:80"}
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_the_way_to_the_proxy_may_be_encrypted(serve, tls, proxy, monkeypatch, scheme):
+    """With its certificate checked, too, and its password told to it alone."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.certificate))
+    certificates.trusted.cache_clear()
+
+    class Encrypted(Proxy):
+        scheme = "https"
+        context = tls.server
+
+    server = await serve(ssl_context=tls.server if scheme == "https" else None)
+    way = await proxy(server.port, ["ALL_PROXY"], Encrypted, "me:s%2Ft@")
+    try:
+        async with RendezvousClient(f"{scheme}://rendezvous.test") as client:
+            assert (await client.allocate()).nameplate
+            assert (await client.config()).version == 1
+        assert set(way.authorized) == {"Proxy-Authorization: Basic bWU6cy90"}
+        monkeypatch.delenv("SSL_CERT_FILE")
+        certificates.trusted.cache_clear()
+        async with RendezvousClient(f"{scheme}://rendezvous.test") as client:
+            with pytest.raises(RendezvousUnreachable, match="certificate of the proxy") as error:
+                await client.allocate()
+        assert "s/t" not in error.value.message
+        assert "s%2Ft" not in error.value.message
+    finally:
+        certificates.trusted.cache_clear()
+
+
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
 async def test_a_socks_proxy_leads_there(serve, tls, proxy, variable):
     """It looks the name up, and the certificate is checked at the far end."""
@@ -452,6 +526,12 @@ async def test_a_socks_proxy_with_a_password(serve, proxy):
             await client.allocate()
     assert "socks5h://127.0.0.1" in error.value.message
     assert "s/t" not in f"{error.value.message}{error.value.hint}"
+    way = await proxy(1, ["ALL_PROXY"], SocksProxy, "me:%C3%A9@")
+    way.login = b"another"
+    async with RendezvousClient("http://rendezvous.test") as client:
+        with pytest.raises(RendezvousUnreachable, match="can't be told") as error:
+            await client.allocate()
+    assert "xe9" not in error.value.message
 
 
 async def test_a_socks_proxy_that_refuses_or_is_not_there_is_named(proxy, monkeypatch):
@@ -476,13 +556,28 @@ async def test_a_proxy_that_is_none_is_told(monkeypatch):
         await RendezvousClient("https://rendezvous.test").__aenter__()
 
 
-async def test_a_proxy_that_refuses_is_named(tls, proxy):
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_refuses_or_is_not_there_is_told(proxy, monkeypatch, scheme):
     """The user looks at the proxy, not at the rendezvous."""
-    await proxy(1, ["HTTPS_PROXY"], status="403 Forbidden")
-    async with RendezvousClient("https://rendezvous.test", ssl_context=tls.client) as client:
+    await proxy(1, ["ALL_PROXY"], status="403 Forbidden")
+    url = f"{scheme}://rendezvous.test"
+    async with RendezvousClient(url) as client:
         with pytest.raises(RendezvousUnreachable) as error:
             await client.allocate()
-    assert "rendezvous.test" in error.value.message
+    assert error.value.message == f"the proxy refused a connection to {url} (HTTP status 403)"
+    assert "ALL_PROXY" in (error.value.hint or "")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    await proxy(1, ["ALL_PROXY"], status="200\r\n\0")
+    async with RendezvousClient(url) as client:
+        with pytest.raises(RendezvousUnreachable, match=r"proxy http://.* answers as none does"):
+            await client.allocate()
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{port}")
+    async with RendezvousClient(url) as client:
+        with pytest.raises(RendezvousUnreachable) as error:
+            await client.config()
+    assert error.value.message == f"no connection to the proxy on the way to {url}"
+    assert "ALL_PROXY" in (error.value.hint or "")
 
 
 @pytest.mark.parametrize("no_proxy", [False, True])

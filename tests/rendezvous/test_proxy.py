@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from p2pxfer.errors import UsageError
@@ -58,3 +61,13 @@ def test_the_scheme_decides_and_the_rest_is_for_all(monkeypatch):
     assert str(proxy.towards("http://meet.example:8765")) == "socks5h://all:1080"
     for near in ("https://near.example", "http://a.internal"):
         assert proxy.towards(near) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="its settings are asked for, too")
+def test_where_none_is_set_nothing_is_loaded_to_read_it():
+    """It takes longer than all else that is done before a connection."""
+    script = (
+        "import sys\nfrom p2pxfer.rendezvous import proxy\nfound = proxy.towards('http://h')\n"
+        "sys.exit(found is not None or 'urllib.request' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
