@@ -6,10 +6,10 @@ moves one file or folder per `transfer`, disk to disk.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -116,7 +116,10 @@ def growing(target: Path) -> Callable[[subprocess.Popen], Iterator[tuple[float, 
 
 
 class P2pxfer:
-    """This project's commands, meeting by a code that both have; as quiet as the others."""
+    """This project's commands, as people use them; as quiet as the others.
+
+    Both start at once. The receiver asks for the code, and it is typed as the sender shows it.
+    """
 
     name = "p2pxfer"
 
@@ -124,9 +127,6 @@ class P2pxfer:
         self._lab = lab
         self._options = options
         self._told = "--json" if follow else "-q"
-        self._code = work / "p2pxfer-code"
-        self._code.write_text(secrets.token_hex(32))
-        self._code.chmod(0o600)
         self.env = {**os.environ, "HOME": str(work / "p2pxfer-home")}
         host = lab.receiver
         words = [*P2PXFER, "serve", "--host", host.address, "--port", 8765]
@@ -136,17 +136,21 @@ class P2pxfer:
 
     def transfer(self, source: Path, target: Path, limit: float = 600.0) -> Run:
         """Move it; what has arrived is what the receiver says in its events, if it is followed."""
-        common = ["--code-file", self._code]
         target.mkdir(exist_ok=True)
 
         def start() -> list[subprocess.Popen]:
+            terminal, inside = os.openpty()
             receiver = self._lab.receiver.popen(
-                [*P2PXFER, "receive", "-y", self._told, *common, "-o", target],
-                env=self.env, stdout=subprocess.PIPE, text=True,
+                [*P2PXFER, "receive", "-y", self._told, "-o", target],
+                env=self.env, stdin=inside, stdout=subprocess.PIPE, stderr=inside, text=True,
             )  # fmt: skip
+            os.close(inside)
             sender = self._lab.sender.popen(
-                [*P2PXFER, "send", "-q", *self._options, *common, source], env=self.env
-            )
+                [*P2PXFER, "send", "-q", *self._options, source],
+                env=self.env, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            threading.Thread(target=_type_code, args=(sender, terminal), daemon=True).start()
+            threading.Thread(target=_show_error, args=(terminal,), daemon=True).start()
             return [sender, receiver]
 
         def watch(receiver: subprocess.Popen) -> Iterator[tuple[float, int]]:
@@ -162,6 +166,24 @@ class P2pxfer:
     def close(self) -> None:
         self._server.terminate()
         self._server.wait()
+
+
+def _type_code(sender: subprocess.Popen, terminal: int) -> None:
+    """Type the code that the sender shows at the receiver's terminal; pass on what else it says."""
+    os.write(terminal, sender.stderr.readline().strip().encode() + b"\r")
+    for line in sender.stderr:
+        print(line, end="", file=sys.stderr)
+
+
+def _show_error(terminal: int) -> None:
+    """Take what the receiver writes at its terminal, and pass on what went wrong."""
+    said = b""
+    with contextlib.suppress(OSError):  # nobody has it open any more
+        while part := os.read(terminal, 65536):
+            said += part
+    os.close(terminal)
+    if b"error:" in said:
+        print(said.decode(errors="replace"), file=sys.stderr)
 
 
 class MagicWormhole:
