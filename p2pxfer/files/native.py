@@ -1,4 +1,4 @@
-"""Four system calls that Python lacks, each with what to do where the system lacks it too.
+"""Five system calls that Python lacks, each with what to do where the system lacks it too.
 
 Loaded with ctypes at first use; nothing here knows what the files are for.
 """
@@ -14,6 +14,7 @@ from functools import cache
 
 _RENAME_NOREPLACE = 1  # linux/fs.h
 _RENAME_EXCL = 4  # sys/stdio.h of macOS
+_EMPTY_PATH = 0x1000  # linux/fcntl.h: AT_EMPTY_PATH
 _PUNCH_HOLE = 0x01 | 0x02  # linux/falloc.h: KEEP_SIZE, PUNCH_HOLE
 _WRITE = 2  # sync_file_range(2): SYNC_FILE_RANGE_WRITE
 _UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK))
@@ -84,6 +85,19 @@ def punch_hole(fd: int, offset: int, length: int) -> bool:
     return call is not None and call(fd, offset, length)
 
 
+def link_handle(fd: int, dir_fd: int, name: bytes) -> None:
+    """Give the file that ``fd`` is a handle on a name in the folder ``dir_fd``.
+
+    Raises:
+        FileExistsError: something has that name.
+        OSError: the system lacks this, or allows it to nobody else than root: Linux before 6.10.
+    """
+    call = _linkat()
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    call(fd, dir_fd, name)
+
+
 def start_writing(fd: int, offset: int, length: int) -> None:
     """Have the system begin to write these bytes to the disk, without waiting for it.
 
@@ -108,6 +122,25 @@ def _syncfs() -> Callable[[int], None] | None:
 
     def call(fd: int) -> None:
         if function(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@cache
+def _linkat() -> Callable[[int, int, bytes], None] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes  # noqa: PLC0415  # only writers need it, and only at first use
+
+    function = ctypes.CDLL(None, use_errno=True).linkat
+    function.argtypes = [
+        ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int,
+    ]  # fmt: skip
+
+    def call(fd: int, dir_fd: int, name: bytes) -> None:
+        if function(fd, b"", dir_fd, name, _EMPTY_PATH) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from p2pxfer.files.folders import OutFolder
 from p2pxfer.files.handles import NAME_LIMIT, FolderHandles
 from p2pxfer.files.naming import temporary
+from p2pxfer.files.native import link_handle
 
 _BATCHES = 3  # of a tree that are open at once: one is written, two are synced
 _BATCH = 1024  # files, where as many may be open; each sync takes its time
@@ -44,7 +45,8 @@ class UnnamedFiles:
         self._open = 0
         self._most = 0
         self._works: dict[int, bool] = {}  # by device
-        self._descriptors = -1  # a handle on the folder in which each open file has a name
+        # A handle on the folder in which each open file has a name, where that is what is needed.
+        self._descriptors = -1
 
     def take(self, files: int) -> int:
         """How many of so many files may be open beside what is; they count as open from now on."""
@@ -107,8 +109,6 @@ class UnnamedFiles:
         if not self._most:
             return False
         try:
-            if self._descriptors < 0:
-                self._descriptors = os.open(_DESCRIPTORS, os.O_RDONLY | os.O_DIRECTORY)
             _, at = self._handles.locate(folder)
             assert at is not None
             fd = make_at(at, 0o600)
@@ -117,7 +117,7 @@ class UnnamedFiles:
         probe = temporary(b"", NAME_LIMIT)
         try:
             intend(folder, probe)
-            self.link(fd, folder, probe)
+            self._link_first(fd, folder, probe)
         except OSError:
             return False
         finally:
@@ -126,6 +126,16 @@ class UnnamedFiles:
             path, at = self._handles.locate(folder, probe)
             os.unlink(path, dir_fd=at)
         return True
+
+    def _link_first(self, fd: int, folder: OutFolder, name: bytes) -> None:
+        """Give a file its name in either way, and stay with that way."""
+        try:
+            self.link(fd, folder, name)
+        except OSError:
+            if self._descriptors >= 0:
+                raise
+            self._descriptors = os.open(_DESCRIPTORS, os.O_RDONLY | os.O_DIRECTORY)
+            self.link(fd, folder, name)
 
 
 def make_at(at: int, mode: int) -> int:
@@ -142,7 +152,17 @@ def make_at(at: int, mode: int) -> int:
 
 
 def link_at(fd: int, descriptors: int, at: int, name: bytes) -> None:
-    """Give it a name in the folder ``at``; errors as of `UnnamedFiles.link`."""
+    """Give it a name in the folder ``at``; errors as of `UnnamedFiles.link`.
+
+    Args:
+        fd: a handle on it.
+        descriptors: a handle on `_DESCRIPTORS`; below 0 where the system needs none.
+        at: a handle on the folder.
+        name: one component.
+    """
+    if descriptors < 0:
+        link_handle(fd, at, name)
+        return
     os.link(b"%d" % fd, name, src_dir_fd=descriptors, dst_dir_fd=at)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 # Objects that are made and kept beyond those let go of, until a collection: what passes through a
 # transfer has no cycles, and a look at all that is loaded takes tens of milliseconds.
-THRESHOLDS: Final = (10_000, 20, 50)
+THRESHOLDS: Final = (50_000, 20, 50)
 # glibc gives memory back to the system, to have it zeroed and mapped again a moment later, unless
 # a block of that size was freed before (mallopt(3), M_MMAP_THRESHOLD). Others don't mind.
 PASSING: Final = 24 * 1024 * 1024
