@@ -182,7 +182,7 @@ class SourceTree:
         try:
             for source, entry in wanted:
                 try:
-                    fd = self._handle(source, entry)
+                    fd = self._handle_beside(read, source, entry)
                     read.append(fd)
                     found.append(self._read_whole(fd, entry, limit))
                 except OSError as error:
@@ -219,6 +219,17 @@ class SourceTree:
     def _read_whole(self, fd: int, entry: Entry, limit: int) -> Content:
         listed = entry.size <= limit and not self._follow and b"/" in entry.path
         return (_as_listed(fd, entry) if listed else None) or _as_it_is(fd, limit)
+
+    def _handle_beside(self, read: list[int], source: bytes, entry: Entry) -> int:
+        """Open whatever is there; where no more may be open, those that were ``read`` no longer."""
+        try:
+            return self._handle(source, entry)
+        except OSError as error:
+            if not read or error.errno not in {errno.EMFILE, errno.ENFILE}:
+                raise
+        close_all(read)
+        read.clear()
+        return self._handle(source, entry)
 
     def _handle(self, source: bytes, entry: Entry) -> int:
         """Open whatever is there."""

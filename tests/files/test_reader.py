@@ -230,6 +230,36 @@ def test_many_folders_deep_and_wide_with_few_descriptors(tmp_path, sources):
     assert len(contents) == 600
 
 
+def test_small_files_with_hardly_a_descriptor_left(tmp_path, sources):
+    """Those that fail are the ones that are gone or no files, whatever else was still open."""
+    (tmp_path / "in").mkdir()
+    for number in range(80):
+        (tmp_path / "in" / f"{number:02}").write_bytes(b"%d" % number)
+    found = [
+        (item.source, item.entry)
+        for item in walk([tmp_path / "in"])
+        if isinstance(item, Found) and item.entry.kind is EntryKind.FILE
+    ]
+    for gone in ("20", "33", "34"):
+        (tmp_path / "in" / gone).unlink()
+    os.mkfifo(tmp_path / "in" / "33")
+    before = set(os.listdir("/dev/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)  # below it, every number is taken
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 6, hard))
+    try:
+        contents = sources.read_small(found)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    sources.close()
+    assert set(os.listdir("/dev/fd")) == before
+    failed = {number: content.failure for number, content in enumerate(contents) if content.failure}
+    assert failed == {20: Failure.VANISHED, 33: Failure.CHANGED, 34: Failure.VANISHED}
+    read = {number for number, content in enumerate(contents) if content.data == b"%d" % number}
+    assert read == set(range(80)) - failed.keys()
+
+
 @pytest.mark.usefixtures("top")
 def test_an_argument_may_be_a_symlink(sources, tmp_path):
     """It was named, so it is followed, and so is what is below it."""
