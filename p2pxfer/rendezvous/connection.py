@@ -57,6 +57,7 @@ class Stream:
         self.ends = (_shown(local), _shown(remote))
         self._reader = reader
         self._writer = writer
+        self._below: asyncio.StreamWriter | None = None  # what TLS goes over since `secure`
 
     def write(self, data: bytes) -> None:
         """Queue ``data``; what can't be sent any more is lost, which `read` and `drain` tell."""
@@ -81,10 +82,23 @@ class Stream:
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
         """Speak TLS from now on, with whoever proves to be ``name``.
 
+        What has come before and was not read is dropped: `StreamWriter.start_tls` would keep it,
+        and have it taken for what comes over TLS.
+
         Raises:
             OSError: it does not prove that, or speaks no TLS.
         """
-        await self._writer.start_tls(context, server_hostname=name)
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport = await loop.start_tls(
+            self._writer.transport, protocol, context, server_hostname=name
+        )
+        if transport is None:  # lost again at once
+            raise ConnectionError("the connection is gone")
+        protocol.connection_made(transport)
+        self._below = self._writer  # which would hang up if it were collected, from Python 3.13 on
+        self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     def close(self) -> None:
         """Hang up, once what is queued has left; whoever does not take it is cut off."""

@@ -19,7 +19,7 @@ from p2pxfer.errors import (
     RoomRefused,
     UsageError,
 )
-from p2pxfer.rendezvous import certificates
+from p2pxfer.rendezvous import certificates, connection
 from p2pxfer.rendezvous.client import RendezvousClient, Room
 from p2pxfer.rendezvous.messages import MAX_BODY, WINDOW_MESSAGES
 from p2pxfer.rendezvous.server.limits import Limits, Rate
@@ -495,6 +495,33 @@ async def test_the_way_to_the_proxy_may_be_encrypted(serve, tls, proxy, monkeypa
         assert "s%2Ft" not in error.value.message
     finally:
         certificates.trusted.cache_clear()
+
+
+@pytest.mark.parametrize("kind", [Proxy, SocksProxy])
+async def test_a_proxy_cannot_speak_for_the_rendezvous(serve, tls, proxy, kind):
+    """What it sends behind its own answer, before there is TLS, is nobody's word."""
+    forged = b'{"version": 1, "motd": "forged"}'
+    behind = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(forged), forged)
+
+    class Forging(kind):
+        async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            write = writer.write
+
+            def swelling(data: bytes) -> None:
+                if data.endswith(bytes(6)):  # of SOCKS, that the way is open
+                    data += behind
+                elif data.endswith(b"\r\n\r\n"):  # of CONNECT: what is read with it, and more
+                    data += b" " * (connection.CHUNK - len(data)) + behind
+                write(data)
+
+            writer.write = swelling
+            await super().accept(reader, writer)
+
+    server = await serve(ssl_context=tls.server, motd="true")
+    await proxy(server.port, ["ALL_PROXY"], Forging)
+    async with RendezvousClient("https://rendezvous.test", ssl_context=tls.client) as client:
+        with contextlib.suppress(RendezvousUnreachable):  # the way is broken, or what it was
+            assert (await client.config()).motd == "true"
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
