@@ -13,9 +13,12 @@ import h11
 from p2pxfer.rendezvous.connection import Route, Stream, connect
 
 AGENT: Final = "p2pxfer"
-MAX_HEAD: Final = 16 * 1024  # bytes of an answer's head
+# Bytes of an answer's head. h11 bounds one that is incomplete alone, so that it gets small pieces;
+# and to find a line illegal may take it time that grows with the square of its length.
+MAX_HEAD: Final = 8 * 1024
 MAX_INTERIM: Final = 16  # answers that say that one is to come: RFC 9110 section 15.2
 OK: Final = 200
+_PIECE: Final = 1024
 _REDIRECTIONS: Final = {301, 302, 303, 307, 308}
 
 Head = h11.Response | h11.InformationalResponse
@@ -110,7 +113,7 @@ async def _next(
 ) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
     try:
         while (event := connection.next_event()) is h11.NEED_DATA:
-            connection.receive_data(await stream.read())
+            connection.receive_data(await stream.read(_PIECE))
     except h11.RemoteProtocolError as error:
         if connection.trailing_data[1]:
             raise Unanswered("it hangs up before it has answered") from error
