@@ -71,13 +71,13 @@ class Stream:
         """
         await self._writer.drain()
 
-    async def read(self) -> bytes:
-        """What has come, `CHUNK` bytes at most; empty at the end.
+    async def read(self, most: int = CHUNK) -> bytes:
+        """What has come, ``most`` bytes at most; empty at the end.
 
         Raises:
             OSError: the connection is gone.
         """
-        return await self._reader.read(CHUNK)
+        return await self._reader.read(most)
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
         """Speak TLS from now on, with whoever proves to be ``name``.
@@ -91,9 +91,10 @@ class Stream:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
-        transport = await loop.start_tls(
-            self._writer.transport, protocol, context, server_hostname=name
-        )
+        with _name_checked(name):
+            transport = await loop.start_tls(
+                self._writer.transport, protocol, context, server_hostname=name
+            )
         if transport is None:  # lost again at once
             raise ConnectionError("the connection is gone")
         protocol.connection_made(transport)
@@ -103,10 +104,12 @@ class Stream:
     def close(self) -> None:
         """Hang up, once what is queued has left; whoever does not take it is cut off."""
         transport = self._writer.transport
-        plain = transport.get_extra_info("sslcontext") is None  # else asyncio cuts it off itself
-        queued = plain and transport.get_write_buffer_size()
+        secure = transport.get_extra_info("sslcontext") is not None
+        queued = transport.get_write_buffer_size()
         self._writer.close()
-        if queued:
+        if secure:  # asyncio waits for half a minute, and for what the socket queues without an end
+            asyncio.get_running_loop().call_later(LINGER, transport.abort)
+        elif queued:
             asyncio.get_running_loop().call_later(LINGER, self._cut)
 
     def _cut(self) -> None:
@@ -172,7 +175,7 @@ async def reach(host: str, port: int, context: ssl.SSLContext | None, name: str)
     Raises:
         OSError: there is none.
     """
-    try:
+    with _name_checked(name):
         reader, writer = await asyncio.open_connection(
             host,
             port,
@@ -180,8 +183,6 @@ async def reach(host: str, port: int, context: ssl.SSLContext | None, name: str)
             server_hostname=name if context is not None else None,
             happy_eyeballs_delay=STAGGER,
         )
-    except UnicodeError as error:  # a label that is empty or too long
-        raise OSError("that is no name of a host") from error
     return Stream(reader, writer)
 
 
@@ -193,6 +194,17 @@ def closed_on_failure(stream: Stream) -> Iterator[None]:
     except BaseException:
         stream.close()
         raise
+
+
+@contextlib.contextmanager
+def _name_checked(name: str) -> Iterator[None]:
+    """Raise `OSError` where a name is none; by an empty one, TLS would trust anybody's proof."""
+    try:
+        if not name:
+            raise UnicodeError
+        yield
+    except UnicodeError as error:  # a label that is empty or too long
+        raise OSError("that is no name of a host") from error
 
 
 def _ascii(host: str) -> str:
@@ -208,7 +220,7 @@ def _ascii(host: str) -> str:
 
 def _zoneless(host: str) -> str:
     """Without the interface of a link-local address, which means nothing to others (RFC 6874)."""
-    return host.split("%", 1)[0]
+    return host.split("%", 1)[0] if ":" in host else host
 
 
 def _bracketed(host: str) -> str:

@@ -156,4 +156,6 @@ def _reason(error: OSError) -> str:
         case socket.gaierror(strerror=str(reason)):  # whose number is none of the system's
             return reason
     numbered = _NUMBER.search(str(error))
-    return os.strerror(int(numbered[1])) if numbered else str(error)
+    if numbered:
+        return os.strerror(int(numbered[1]))
+    return str(error) or "the connection broke"  # asyncio says no more where TLS was cut off

@@ -524,6 +524,16 @@ async def test_a_proxy_cannot_speak_for_the_rendezvous(serve, tls, proxy, kind):
             assert (await client.config()).motd == "true"
 
 
+@pytest.mark.parametrize("host", [".", "a..b", ".a", "x" * 64, "%25.test", "rendezvous.test%.a"])
+async def test_who_has_no_name_proves_nothing(serve, tls, proxy, host):
+    """A proxy may lead there, but no certificate, of whomever, is one of that host."""
+    server = await serve(ssl_context=tls.server)
+    await proxy(server.port, ["ALL_PROXY"])
+    async with RendezvousClient(f"https://{host}", ssl_context=tls.client) as client:
+        with pytest.raises(RendezvousUnreachable, match="no name of a host|does not prove"):
+            await client.config()
+
+
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
 async def test_a_socks_proxy_leads_there(serve, tls, proxy, variable):
     """It looks the name up, and the certificate is checked at the far end."""

@@ -237,6 +237,7 @@ async def answering() -> AsyncIterator[Callable[[bytes], Awaitable[RendezvousCli
         b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/inside\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nX: " + b"x" * 20_000 + b'\r\n\r\n{"version":1}',
         b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
     ],
     ids=lambda answer: answer[:30].decode(),
@@ -511,6 +512,26 @@ async def test_what_was_written_before_a_close_still_leaves_but_not_for_ever(mon
         while some := await asyncio.get_running_loop().sock_recv(there, 100_000):
             got += len(some)
     assert (got == len(data)) is read
+    there.close()
+
+
+async def test_tls_that_is_not_closed_over_there_is_given_up_soon(monkeypatch, tls):
+    """A server that answers no farewell keeps no socket of this side open."""
+    monkeypatch.setattr(connection, "LINGER", 0.3)
+    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    there = await asyncio.start_server(
+        lambda _, writer: accepted.put_nowait(writer), "127.0.0.1", 0, ssl=tls.server
+    )
+    port = there.sockets[0].getsockname()[1]
+    stream = await connection.reach("127.0.0.1", port, tls.client, "127.0.0.1")
+    writer = await accepted.get()
+    writer.transport.pause_reading()
+    mine = stream._writer.get_extra_info("socket")
+    stream.close()
+    async with asyncio.timeout(PATIENCE / 6):  # asyncio's own is half a minute
+        while mine.fileno() != -1:
+            await asyncio.sleep(0.05)
+    writer.transport.abort()
     there.close()
 
 
