@@ -66,14 +66,13 @@ class Pake:
 
 def load() -> Any:
     """The library, which computes for some 15 ms when it is loaded: not before a code is shown."""
-    if "spake2" not in sys.modules:
-        finder = _WithoutProofs()
-        sys.meta_path.insert(0, finder)
-        try:
-            import spake2  # noqa: PLC0415, F401  # after a code is shown
-        finally:
-            sys.meta_path.remove(finder)
-    return sys.modules["spake2"]
+    finder = _WithoutProofs()
+    sys.meta_path.insert(0, finder)
+    try:
+        import spake2  # noqa: PLC0415  # after a code is shown; waits for a thread that is at it
+    finally:
+        sys.meta_path.remove(finder)
+    return spake2
 
 
 class _WithoutProofs(MetaPathFinder):
