@@ -529,8 +529,9 @@ async def test_tls_that_is_not_closed_over_there_is_given_up_soon(monkeypatch, t
     mine = stream._writer.get_extra_info("socket")
     stream.close()
     async with asyncio.timeout(PATIENCE / 6):  # asyncio's own is half a minute
-        while mine.fileno() != -1:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(ConnectionError):
+            await stream._writer.wait_closed()
+    assert mine.fileno() == -1
     writer.transport.abort()
     there.close()
 
