@@ -77,6 +77,7 @@ class Stream:
         Raises:
             OSError: the connection is gone.
         """
+        await asyncio.sleep(0)  # what is there already is read without a pause for anybody else
         return await self._reader.read(most)
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:

@@ -495,6 +495,25 @@ async def test_pings_are_answered_no_faster_than_the_answers_are_taken():
     asking.close()
 
 
+async def test_a_flood_of_frames_leaves_turns_to_others():
+    """What runs beside is not held up until all that has come is looked at."""
+    here, there = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=here)
+    client = WebSocket(Stream(reader, writer), b"", most=100, heartbeat=PATIENCE)
+    _, flooding = await asyncio.open_connection(sock=there)
+    flooding.write(frame(PONG) * connection.CHUNK + frame(BINARY, b"end"))
+    await asyncio.sleep(0.1)  # all of it is there
+    receiving = asyncio.create_task(client.receive())
+    turns = 0
+    while not receiving.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert await receiving == b"end"
+    assert turns >= 3  # one for each of the pieces that is read
+    await client.close()
+    flooding.close()
+
+
 @pytest.mark.parametrize("read", [True, False])
 async def test_what_was_written_before_a_close_still_leaves_but_not_for_ever(monkeypatch, read):
     """The end may be on a slow line; or it reads nothing, and then the socket is given back."""
