@@ -58,6 +58,7 @@ class Stream:
         self._reader = reader
         self._writer = writer
         self._below: asyncio.StreamWriter | None = None  # what TLS goes over since `secure`
+        self._secure = writer.get_extra_info("sslcontext") is not None
 
     def write(self, data: bytes) -> None:
         """Queue ``data``; what can't be sent any more is lost, which `read` and `drain` tell."""
@@ -69,7 +70,8 @@ class Stream:
         Raises:
             OSError: the connection is gone.
         """
-        await self._writer.drain()
+        with _told_as_it_is():
+            await self._writer.drain()
 
     async def read(self, most: int = CHUNK) -> bytes:
         """What has come, ``most`` bytes at most; empty at the end.
@@ -78,7 +80,8 @@ class Stream:
             OSError: the connection is gone.
         """
         await asyncio.sleep(0)  # what is there already is read without a pause for anybody else
-        return await self._reader.read(most)
+        with _told_as_it_is():
+            return await self._reader.read(most)
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
         """Speak TLS from now on, with whoever proves to be ``name``.
@@ -92,7 +95,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
-        with _name_checked(name):
+        with _name_checked(name), _told_as_it_is():
             transport = await loop.start_tls(
                 self._writer.transport, protocol, context, server_hostname=name
             )
@@ -101,14 +104,16 @@ class Stream:
         protocol.connection_made(transport)
         self._below = self._writer  # which would hang up if it were collected, from Python 3.13 on
         self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._secure = True
 
     def close(self) -> None:
         """Hang up, once what is queued has left; whoever does not take it is cut off."""
-        transport = self._writer.transport
-        secure = transport.get_extra_info("sslcontext") is not None
-        queued = transport.get_write_buffer_size()
+        transport = self._writer.transport  # which answers no question if TLS over it has failed
+        queued = not self._secure and transport.get_write_buffer_size()
         self._writer.close()
-        if secure:  # asyncio waits for half a minute, and for what the socket queues without an end
+        if (
+            self._secure
+        ):  # asyncio waits for half a minute, and for what the socket queues without an end
             asyncio.get_running_loop().call_later(LINGER, transport.abort)
         elif queued:
             asyncio.get_running_loop().call_later(LINGER, self._cut)
@@ -195,6 +200,17 @@ def closed_on_failure(stream: Stream) -> Iterator[None]:
     except BaseException:
         stream.close()
         raise
+
+
+@contextlib.contextmanager
+def _told_as_it_is() -> Iterator[None]:
+    """Raise what TLS over TLS failed by: asyncio up to Python 3.12 stumbles when it tells that."""
+    try:
+        yield
+    except TypeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise ConnectionError("TLS broke") from error  # it is told again, without its context
 
 
 @contextlib.contextmanager

@@ -486,6 +486,10 @@ async def test_the_way_to_the_proxy_may_be_encrypted(serve, tls, proxy, monkeypa
             assert (await client.allocate()).nameplate
             assert (await client.config()).version == 1
         assert set(way.authorized) == {"Proxy-Authorization: Basic bWU6cy90"}
+        if scheme == "https":
+            async with RendezvousClient("https://elsewhere.test") as client:
+                with pytest.raises(RendezvousUnreachable, match="certificate of https://elsewhere"):
+                    await client.allocate()
         monkeypatch.delenv("SSL_CERT_FILE")
         certificates.trusted.cache_clear()
         async with RendezvousClient(f"{scheme}://rendezvous.test") as client:
