@@ -74,7 +74,8 @@ class Writing:
                     trips.append(self._send(sink, [], idle=True))
         finally:
             for trip in trips:
-                trip.cancel()
+                if not trip.cancel() and not trip.cancelled():
+                    trip.exception()  # nobody else is told of it any more
 
     def _may_go(self, under_way: int) -> bool:
         return not under_way or (under_way < TRIPS and self._files >= TURN)
