@@ -10,7 +10,7 @@ passed over likewise. So each record that is whole counts, in its order among th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 
 MAX_BODY = 128 * 1024  # bytes: the longest path and a name fit well
@@ -23,6 +23,16 @@ _MOST_WASTED = 16 * 1024 * 1024  # bytes checked in vain before the rest is give
 def encoded(kind: int, body: bytes = b"") -> bytes:
     """One record."""
     return _HEAD.pack(_MARK, len(body), zlib.crc32(body, kind), kind) + body
+
+
+def encoded_all(kind: int, bodies: Iterable[bytes]) -> bytes:
+    """One record of each body, one after another."""
+    head, checksum = _HEAD.pack, zlib.crc32
+    parts: list[bytes] = []
+    for body in bodies:
+        parts.append(head(_MARK, len(body), checksum(body, kind), kind))
+        parts.append(body)
+    return b"".join(parts)
 
 
 def decoded(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -28,7 +28,7 @@ from p2pxfer.files.records import (
     header_of,
     loaded,
     partial_record,
-    placed_record,
+    placed_records,
 )
 from p2pxfer.files.state import MAX_FILE, StateFolder, is_held, lock, read_whole
 
@@ -245,7 +245,7 @@ class Journal:
 
     def placed(self, batch: Iterable[Placed]) -> None:
         """These are whole, and about to get their names; or directories, made or about to be."""
-        self._append(b"".join(map(placed_record, batch)))
+        self._append(placed_records(batch))
 
     def settled(self, paths: Iterable[bytes]) -> None:
         """All that was placed has its name: these entries, of those that had a temporary kept."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from p2pxfer.discreet import Discreet
-from p2pxfer.files.framing import MAX_BODY, decoded, encoded
+from p2pxfer.files.framing import MAX_BODY, decoded, encoded, encoded_all
 from p2pxfer.files.naming import is_component, is_temporary
 from p2pxfer.manifest import Entry
 
@@ -269,15 +269,17 @@ def partial_record(partial: Partial) -> bytes:
     return encoded(Kind.PARTIAL, _TRACE.pack(*numbers, len(path)) + path + temporary)
 
 
-def placed_record(placed: Placed) -> bytes:
-    """The record of what has got a name."""
-    path, name, identity = placed
-    return encoded(_PLACED, _TRACE.pack(*identity, len(path)) + path + name)
+def placed_records(batch: Iterable[Placed]) -> bytes:
+    """The records of what has got a name."""
+    pack = _TRACE.pack
+    return encoded_all(
+        _PLACED, [pack(*identity, len(path)) + path + name for path, name, identity in batch]
+    )
 
 
 def forgotten_records(paths: Iterable[bytes]) -> bytes:
     """The records that take back what was said of ``paths``."""
-    return b"".join(encoded(Kind.FORGOTTEN, path) for path in paths)
+    return encoded_all(Kind.FORGOTTEN, paths)
 
 
 def _trace(body: bytes) -> tuple[bytes, bytes, tuple[int, int, int, int]] | None:

@@ -140,16 +140,21 @@ class Intake:
         """
         if self._file is not None:
             raise PeerMisbehaved("the other side began a file within another")
-        taken = []
+        awaited, ledger, holdings = self._awaited, self._ledger, self._holdings
+        credit = self.granted - self._taken
+        taken: list[TakeFile] = []
         offset = 0
         for number, size, mode, mtime_ns, root in whole.files:
-            slot = self._next(number)
+            if not awaited or awaited[0] != number:
+                raise _not_next()
+            slot = ledger[number]
             cost = block_cost(size) if size else 0
-            self._taken += cost
-            if self._taken > self.granted:
+            credit -= cost
+            if credit < 0:
                 raise PeerMisbehaved("the other side sent more than it had credit for")
-            self._awaited.popleft()
-            self._holdings.forget(number)
+            awaited.popleft()
+            if number in holdings:
+                holdings.forget(number)
             slot.move(END)
             if slot.stage is OVER:
                 self._returned += cost
@@ -158,9 +163,14 @@ class Intake:
                 slot.size, slot.root = size, root
                 taken.append(TakeFile(number, slot.entry, offset, size, mode, mtime_ns, root))
             offset += size
+        self._taken = self.granted - credit
         return TakeFiles(tuple(taken), offset)
 
     def _next(self, number: int) -> Slot:
         if not self._awaited or self._awaited[0] != number:
-            raise PeerMisbehaved("the other side sent a file that is not the next one wanted")
+            raise _not_next()
         return self._ledger[number]
+
+
+def _not_next() -> PeerMisbehaved:
+    return PeerMisbehaved("the other side sent a file that is not the next one wanted")

@@ -160,22 +160,28 @@ class Ledger:
 
     def settle_over(self) -> list[Outcome]:
         """Settle what is over, up to the first entry that is not."""
-        slots, outcomes = self._slots, []
-        while (slot := slots.get(self.settled)) is not None and slot.stage is OVER:
-            outcomes.append(self.settle())
-        return outcomes
+        slots, stop = self._slots, self.settled
+        while (slot := slots.get(stop)) is not None and slot.stage is OVER:
+            stop += 1
+        return self.settle(stop)
 
-    def settle(self) -> Outcome:
-        """Forget the first entry that is not settled; its weight is held until `release`."""
-        slot = self._slots.pop(self.settled)
-        self.settled += 1
-        self._settled_weight += slot.weight
-        failure = slot.failure
-        if failure is None:
-            self.done_size += slot.size
-            return Outcome(slot.number, slot.entry, None, slot.size, slot.root)
-        self.failures.add(slot.number, failure)
-        return Outcome(slot.number, slot.entry, failure, 0, b"")
+    def settle(self, stop: int) -> list[Outcome]:
+        """Forget all entries below ``stop``; their weight is held until `release`."""
+        take, outcomes, weight, size = self._slots.pop, [], 0, 0
+        for number in range(self.settled, stop):
+            slot = take(number)
+            weight += slot.weight
+            failure = slot.failure
+            if failure is None:
+                size += slot.size
+                outcomes.append(Outcome(number, slot.entry, None, slot.size, slot.root))
+            else:
+                self.failures.add(number, failure)
+                outcomes.append(Outcome(number, slot.entry, failure, 0, b""))
+        self.settled = stop
+        self._settled_weight += weight
+        self.done_size += size
+        return outcomes
 
     def release(self) -> None:
         """Give the weight of what was settled back to the window: both sides know of it now."""

@@ -40,9 +40,11 @@ class Listing:
         ledger = self._ledger
         if self.complete or page.first != ledger.listed:
             raise PeerMisbehaved("the other side listed entries out of order")
+        add, files = ledger.add, self.kind is TransferKind.FILES
         for entry in page.entries:
-            self._check_kind(entry)
-            if not ledger.add(entry):
+            if not files or entry.size == UNKNOWN_SIZE:
+                self._check_kind(entry)
+            if not add(entry):
                 raise PeerMisbehaved("the other side listed more entries than it may")
         self.changed = True
 

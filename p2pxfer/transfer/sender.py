@@ -314,11 +314,10 @@ class Sender(Dialogue[SenderAction]):
         if not ledger.settled <= credit.settled <= ledger.decided:
             raise PeerMisbehaved("the other side settled entries out of order")
         self._credit = credit.size
-        outcomes = []
-        while ledger.settled < credit.settled:
-            if ledger[ledger.settled].stage not in SETTLABLE:
+        for number in range(ledger.settled, credit.settled):
+            if ledger[number].stage not in SETTLABLE:
                 raise PeerMisbehaved("the other side settled a file that was not sent")
-            outcomes.append(ledger.settle())
+        outcomes = ledger.settle(credit.settled)
         ledger.release()
         if outcomes:
             self._queue.append(Settled(tuple(outcomes)))

@@ -14,7 +14,7 @@ import pytest
 from p2pxfer.errors import LocalFileError
 from p2pxfer.files import journal as journal_module
 from p2pxfer.files.journal import EXPIRY, Journals
-from p2pxfer.files.records import Identity, Partial, Placed, placed_record
+from p2pxfer.files.records import Identity, Partial, Placed, placed_records
 from p2pxfer.files.writer import OutputTree, SmallFile
 from tests.files.resuming import entry, header
 
@@ -211,7 +211,7 @@ def test_a_journal_in_use_is_left_alone(journals, state, root, partial):
         (view,) = journals.all()
         assert view.live
         with (state / view.name).open("ab") as file:
-            file.write(placed_record(Placed(b"a", b"a", Identity(1, 2, 3, 4))))
+            file.write(placed_records([Placed(b"a", b"a", Identity(1, 2, 3, 4))]))
         mine = journals.create(header(root), [view])
         assert mine.placed_earlier(b"a") == []
         mine.finish()

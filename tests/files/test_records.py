@@ -24,9 +24,9 @@ def journal():
     return [
         header("/out").encoded(),
         records.partial_record(Partial(b"big", TEMPORARY, 1, 2, 3, 4)),
-        records.placed_record(Placed(b"d/a", b"a", Identity(1, 5, 6, -7))),
+        records.placed_records([Placed(b"d/a", b"a", Identity(1, 5, 6, -7))]),
         records.partial_record(Partial(b"small", TEMPORARY)),
-        records.placed_record(Placed(b"d/b", b"b (1)", Identity(1, 8, 9, 10))),
+        records.placed_records([Placed(b"d/b", b"b (1)", Identity(1, 8, 9, 10))]),
     ]
 
 
@@ -58,22 +58,22 @@ def test_everything_comes_back():
 def test_any_name_and_number(path, name, numbers):
     """Bytes that are no text, and the extremes of integers."""
     placed = Placed(path, name, Identity(*numbers))
-    assert loaded(records.placed_record(placed)).placed(path) == [placed]
+    assert loaded(records.placed_records([placed])).placed(path) == [placed]
 
 
 def test_what_came_later_counts():
     """Settling forgets temporaries of what was placed; what was only intended may be there yet."""
     data = b"".join(journal())
-    both = records.placed_record(Placed(b"big", b"big", Identity(1, 2, 3, 4)))
+    both = records.placed_records([Placed(b"big", b"big", Identity(1, 2, 3, 4))])
     assert set(loaded(data + both).partials) == {b"big", b"small"}
     assert set(loaded(data + framing.encoded(Kind.SETTLED)).partials) == {b"big", b"small"}
-    small = records.placed_record(Placed(b"small", b"small", Identity(1, 11, 3, 4)))
+    small = records.placed_records([Placed(b"small", b"small", Identity(1, 11, 3, 4))])
     assert set(loaded(data + small + framing.encoded(Kind.SETTLED)).partials) == {b"big"}
     assert loaded(data + both + small + framing.encoded(Kind.SETTLED)).partials == {}
     again = records.partial_record(Partial(b"small", TEMPORARY))
     late = loaded(data + small + again + framing.encoded(Kind.SETTLED))
     assert set(late.partials) == {b"big", b"small"}
-    other = records.placed_record(Placed(b"big", b"big", Identity(1, 99, 3, 4)))
+    other = records.placed_records([Placed(b"big", b"big", Identity(1, 99, 3, 4))])
     kept = loaded(data + other + small + framing.encoded(Kind.SETTLED))
     assert set(kept.partials) == {b"big"}
     gone = loaded(data + records.forgotten_records([b"big", b"d/a"]))
@@ -127,13 +127,13 @@ def test_rubbish_alone(data):
 def test_a_temporary_has_a_name_that_we_draw(name):
     """No journal makes us open or remove anything else; placed names stay in their folder."""
     assert loaded(records.partial_record(Partial(b"f", name, 1, 2))).partials == {}
-    placed = loaded(records.placed_record(Placed(b"f", name, Identity(1, 2, 3, 4)))).placed(b"f")
+    placed = loaded(records.placed_records([Placed(b"f", name, Identity(1, 2, 3, 4))])).placed(b"f")
     assert (not placed) == (b"/" in name or b"\0" in name or name in (b"", b".", b".."))
 
 
 def test_lengths_that_lie():
     """A path longer than its record, a header with a field too long: passed over."""
-    body = bytearray(records.placed_record(Placed(b"path", b"name", Identity(1, 2, 3, 4)))[13:])
+    body = bytearray(records.placed_records([Placed(b"path", b"name", Identity(1, 2, 3, 4))])[13:])
     body[35] = 200
     assert len(loaded(framing.encoded(Kind.PLACED, bytes(body)))) == 0
     for length in range(60):
