@@ -14,7 +14,7 @@ NIGHTLY = "scripts/nightly"
 def code_file(machine):
     """A file with a code that both machines have had all along."""
     path = machine.path / "nightly.code"
-    path.write_text(f"{secrets.token_hex(16)}\n")
+    path.write_text(f"{secrets.token_hex(20)}\n")
     path.chmod(0o600)
     return path
 
