@@ -56,7 +56,7 @@ def test_different_codes_never_meet(machine, code_file):
     """Another code leads to another room: each waits for its own, and exits 4."""
     (machine.path / "data").write_text("x")
     other = machine.path / "other.code"
-    other.write_text(secrets.token_hex(16))
+    other.write_text(secrets.token_hex(20))
     other.chmod(0o600)
     sender = machine.send("--code-file", code_file, "--wait", "2s", "data")
     receiver = machine.run(
