@@ -8,11 +8,7 @@ take constant time: see ``docs/threat-model.md``.
 from __future__ import annotations
 
 import secrets
-import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any, Final
 
 from p2pxfer.errors import PeerMisbehaved
@@ -65,40 +61,10 @@ class Pake:
 
 
 def load() -> Any:
-    """The library, which computes for some 15 ms when it is loaded: not before a code is shown."""
-    finder = _WithoutProofs()
-    sys.meta_path.insert(0, finder)
-    try:
-        import spake2  # noqa: PLC0415  # after a code is shown; waits for a thread that is at it
-    finally:
-        sys.meta_path.remove(finder)
+    """The library, which computes for some 20 ms when it is loaded: not before a code is shown."""
+    import spake2  # noqa: PLC0415  # 17 ms, after a code is shown
+
     return spake2
-
-
-class _WithoutProofs(MetaPathFinder):
-    """Loads the library without proofs of what is not used: that takes as long as all the rest.
-
-    It raises a generator of each of three groups of integers to their order while it is imported.
-    p2pxfer uses its fourth group alone, edwards25519, in a module of its own.
-    """
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, _target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Where the module with those groups is; None of any other one."""
-        spec = PathFinder.find_spec(name, path) if name == "spake2.groups" else None
-        if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
-
-            def load_unproven(module: ModuleType) -> None:
-                vars(module)["pow"] = lambda *_: 1  # before the built-in one, in this module alone
-                try:
-                    load(module)
-                finally:
-                    del vars(module)["pow"]
-
-            spec.loader.exec_module = load_unproven  # type: ignore[method-assign]
-        return spec
 
 
 def _check_encoding(message: bytes, sender: Role) -> None:

@@ -111,9 +111,8 @@ class Stream:
         transport = self._writer.transport  # which answers no question if TLS over it has failed
         queued = not self._secure and transport.get_write_buffer_size()
         self._writer.close()
-        if (
-            self._secure
-        ):  # asyncio waits for half a minute, and for what the socket queues without an end
+        # Of TLS, asyncio awaits a farewell for half a minute, and what is queued below without end.
+        if self._secure:
             asyncio.get_running_loop().call_later(LINGER, transport.abort)
         elif queued:
             asyncio.get_running_loop().call_later(LINGER, self._cut)

@@ -186,10 +186,14 @@ class ReceiveSide:
 
     def _let_go(self, *, keep: bool) -> None:
         """In the worker: what it was opening when it was called off is open only by now."""
-        if self._sink is not None:
-            self._sink.close(keep=keep)
-        if self._journal is not None:
-            self._journal.close() if keep else self._journal.finish()
+        closed = False
+        try:
+            if self._sink is not None:
+                self._sink.close(keep=keep)
+            closed = True
+        finally:
+            if self._journal is not None:
+                self._journal.finish() if closed and not keep else self._journal.close()
 
     def _take_payload(self, size: int) -> list[bytes | memoryview]:
         taken: list[bytes | memoryview] = []
