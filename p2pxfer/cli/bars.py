@@ -155,7 +155,8 @@ class Bars(Human):
             return f"{share}  {amount}  {speed}  {ahead:<11}  {files:>8}"
         if width >= MIDDLE:
             return f"{share}  {speed}  {ahead:<11}"
-        return f"{share.strip()}  {speed.strip()}  {ahead}"[:width]
+        parts = (share.strip(), speed.strip(), ahead)
+        return "  ".join(part for part in parts if part)[:width]
 
     def _file_line(self, bar: int, width: int) -> str:
         tally = self.tally

@@ -118,7 +118,7 @@ class Ndjson(Renderer):
                 "bytes": tally.done,
                 "moved": tally.moved,
                 "total": tally.total if tally.complete else None,
-                "rate": round(tally.rate),
+                "rate": round(tally.rate or 0),
             }
         )
 

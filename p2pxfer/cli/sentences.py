@@ -175,7 +175,8 @@ def progress_parts(tally: Tally) -> list[str]:
     else:
         more = "" if tally.complete else " so far"
         parts.append(f"{wording.size(tally.done)} of {wording.size(tally.total)}{more}")
-    parts.append(wording.rate(tally.rate))
+    if tally.rate is not None:
+        parts.append(wording.rate(tally.rate))
     if tally.finishing:
         parts.append("finishing")
     elif tally.left is not None:

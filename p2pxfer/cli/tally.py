@@ -101,12 +101,12 @@ class Tally:
             self._samples.popleft()
 
     @property
-    def rate(self) -> float:
-        """Bytes a second over the last few seconds."""
+    def rate(self) -> float | None:
+        """Bytes a second over the last few seconds; None while there is too little to tell by."""
         if not self._samples:
-            return 0.0
+            return None
         (first, done_first), (last, done_last) = self._samples[0], self._samples[-1]
-        return (done_last - done_first) / (last - first) if last > first else 0.0
+        return (done_last - done_first) / (last - first) if last > first else None
 
     @property
     def fraction(self) -> float | None:
@@ -118,9 +118,9 @@ class Tally:
     @property
     def left(self) -> float | None:
         """Seconds left at the present rate; None when nobody can say."""
-        if self.total is None or not self.complete or self.rate <= 0:
+        if self.total is None or not self.complete or not (rate := self.rate):
             return None
-        return max(0, self.total - self.done) / self.rate
+        return max(0, self.total - self.done) / rate
 
     @property
     def finishing(self) -> bool:

@@ -35,9 +35,9 @@ def size(count: float) -> str:
     return f"{value:.0f} EB"
 
 
-def rate(bytes_per_second: float) -> str:
-    """A speed: ``41.2 MB/s``."""
-    return size(bytes_per_second) + "/s"
+def rate(bytes_per_second: float | None) -> str:
+    """A speed: ``41.2 MB/s``; empty while nobody can say."""
+    return "" if bytes_per_second is None else size(bytes_per_second) + "/s"
 
 
 def clock(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """Which proxy leads to a rendezvous, as the environment says. Nothing is asked of it here.
 
 The variables are curl's, in upper or lower case: HTTPS_PROXY or HTTP_PROXY by the scheme of what is
-asked for, else ALL_PROXY, and none of them for the hosts of NO_PROXY. Where a system has settings
-of its own, as macOS does, these count if no variable is set.
+asked for, else ALL_PROXY, and none of them for the hosts of NO_PROXY, each with a port or without.
+Where a system has settings of its own, as macOS does, these count if no variable is set.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def towards(url: str) -> Proxy | None:
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # few set any
 
     parts = urlsplit(url)
-    if proxy_bypass(parts.hostname or ""):
+    host, port = parts.hostname or "", parts.port or _WEB.get(parts.scheme)
+    if proxy_bypass(host) or proxy_bypass(f"{host}:{port}"):
         return None
     proxies = getproxies()
     text = proxies.get(parts.scheme) or proxies.get("all")

@@ -37,6 +37,15 @@ def test_share_rate_and_time_left():
     assert tally.left == pytest.approx(6, rel=0.05)
 
 
+def test_at_the_first_look_nobody_can_say_how_fast_it_is():
+    """No rate is another thing than a rate of nothing."""
+    tally = steady(0.1, 100)
+    assert tally.rate is None
+    assert tally.left is None
+    tally.sample(1)
+    assert tally.rate == 0
+
+
 def test_the_rate_forgets_what_is_long_ago():
     """A fast start does not make a slow end look fast."""
     tally = steady(5, 10_000)

@@ -63,6 +63,24 @@ def test_the_scheme_decides_and_the_rest_is_for_all(monkeypatch):
         assert proxy.towards(near) is None
 
 
+@pytest.mark.parametrize(
+    ("url", "near"),
+    [
+        ("https://near.example:8443", True),
+        ("https://near.example", False),
+        ("https://usual.example", True),
+        ("http://usual.example", False),
+        ("http://[2001:db8::1]:8765", True),
+        ("http://[2001:db8::2]:8765", False),
+    ],
+)
+def test_no_proxy_for_a_port(monkeypatch, url, near):
+    """Only that port of the host is reached directly; an address of IPv6 is none of a port."""
+    monkeypatch.setenv("all_proxy", "socks5h://all")
+    monkeypatch.setenv("no_proxy", "near.example:8443,usual.example:443,2001:db8::1")
+    assert (proxy.towards(url) is None) == near
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="its settings are asked for, too")
 def test_where_none_is_set_nothing_is_loaded_to_read_it():
     """It takes longer than all else that is done before a connection."""

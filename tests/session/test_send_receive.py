@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import io
 import os
 import threading
@@ -40,6 +41,7 @@ from p2pxfer.session.receiving import ReceiveSide
 from p2pxfer.session.send import send
 from p2pxfer.session.sending import READ_AHEAD_FILES, SendSide
 from p2pxfer.session.summary import Summary
+from p2pxfer.session.tree_sink import TreeSink
 from p2pxfer.transfer.continuity import KEEP
 from p2pxfer.transfer.credit import BYTE_WINDOW
 from tests.session.conftest import NOWHERE, Answers, eventually
@@ -562,6 +564,21 @@ async def test_cancelled_while_the_place_is_opened(transfer, tree, monkeypatch):
     assert isinstance(received, asyncio.CancelledError)
     await eventually(both.out.is_dir)
     assert not [handle for handle in handles() if handle.startswith(str(both.out))]
+
+
+async def test_a_place_that_cannot_be_closed(transfer, tree, monkeypatch, home):
+    """The next run finds the journal, which nobody holds any more."""
+    close = TreeSink.close
+
+    def closing(sink: TreeSink, *, keep: bool) -> None:
+        close(sink, keep=keep)
+        raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(TreeSink, "close", closing)
+    _, received = await transfer(tree, to={"resume": "auto"}).ends()
+    assert isinstance(received, OSError)
+    assert ".journal" in remembered(home)
+    assert not [handle for handle in handles() if handle.endswith(".journal")]
 
 
 def handles() -> list[str]:
