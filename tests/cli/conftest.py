@@ -42,6 +42,14 @@ class Watched(Terminal):
         self.process.kill(signal.SIGUSR1)
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_count() -> Iterator[None]:
+    """In a suite under nohup, too, whose children would inherit that they are ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def watch() -> Iterator[Callable[..., Watched]]:
     """Starts a scenario of `stand_in.py` in a terminal; what still runs is ended."""
