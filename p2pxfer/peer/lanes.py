@@ -137,8 +137,12 @@ class BatchLane:
 
     @property
     def blocked(self) -> bool:
-        """Whether the socket, or the stream to a relay, takes no more for now."""
-        return self._way is not None and self._way.blocked
+        """Whether the socket, or the stream to a relay, takes no more for now.
+
+        What waits on another path than the one in use holds nobody up.
+        """
+        way = self._way
+        return way is not None and way.blocked and self._nominated.get(1) is self._pair
 
     def send(self, packets: Sequence[bytes], *, whole: bool) -> None:
         """Encrypt and send; without a path it is lost."""
@@ -148,7 +152,7 @@ class BatchLane:
         way = self._way
         if way is None or self._ended:
             return
-        longest = len(packets[0]) + self._records.overhead + way.overhead
+        longest = max(map(len, packets)) + self._records.overhead + way.overhead
         most = min(sockets.MAX_SEGMENTS, sockets.LONGEST // longest)
         for at in range(0, len(packets), most):
             self._send(

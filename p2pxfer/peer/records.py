@@ -114,9 +114,18 @@ class Records:
         return self.pending()
 
     def pending(self) -> memoryview:
-        """What OpenSSL has to say, an alert for instance."""
-        length = self._library.BIO_read(self._from, self._sealed, self._size)
-        return self._sealed_view[: max(length, 0)]
+        """All that OpenSSL has to say, an alert for instance; to be used before the next call.
+
+        A rest would stand before what is said next, and be cut from that at wrong places.
+        """
+        read = self._library.BIO_read
+        length = read(self._from, self._sealed, self._size)
+        if length < self._size:
+            return self._sealed_view[: max(length, 0)]
+        parts = [bytes(self._sealed_view)]
+        while (length := read(self._from, self._sealed, self._size)) > 0:
+            parts.append(bytes(self._sealed_view[:length]))
+        return memoryview(b"".join(parts))
 
     def _refused(self, length: int) -> None:
         if self._library.SSL_get_error(self._ssl, length) in _OVER:

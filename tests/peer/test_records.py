@@ -76,6 +76,14 @@ def test_a_flight_crosses(ends):
     assert far.decrypt(cut) == packets
 
 
+def test_more_than_a_flight_comes_out_whole(ends):
+    """Nothing of it is left to stand before the next."""
+    near, far = Records(ends[0]), Records(ends[1])
+    packets = [bytes([number]) * records.LONGEST_PLAIN for number in range(11)]
+    assert far.decrypt(datagrams(near.encrypt(packets))) == packets
+    assert far.decrypt(datagrams(near.encrypt([b"next"]))) == [b"next"]
+
+
 @pytest.mark.parametrize("sizes", [(100, 200), (200, 100, 200), (100, 100, 1)])
 def test_packets_of_other_sizes_are_told(ends, sizes):
     """A batch of datagrams needs one size: where that isn't so, it is seen."""
