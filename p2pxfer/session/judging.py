@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
+from math import inf
 from typing import Final, Never
 
 from p2pxfer.files.admission import ExistingPolicy
@@ -80,21 +81,31 @@ class Judging:
             and self.pages[0].entries[0].kind is EntryKind.FILE
         )
 
-    async def enough(self, kind: TransferKind, *, asks: bool) -> None:
+    def _may_be_single(self, kind: TransferKind) -> bool:
+        """Whether what is listed may yet turn out to be one file."""
+        if kind is not TransferKind.FILES or self.totals.entries > 1:
+            return False
+        return not self.pages or self.pages[0].entries[0].kind is EntryKind.FILE
+
+    def tops(self) -> set[bytes]:
+        """What the paths listed so far begin with, as the sender has it."""
+        return {entry.path.split(b"/", 1)[0] for page in self.pages for entry in page.entries}
+
+    async def enough(self, kind: TransferKind, *, asks: bool, matters: bool) -> None:
         """Wait until it is known what is offered: all of it, or as much as a short time shows.
 
         Args:
             kind: of the offer.
             asks: whether somebody is going to be asked about it.
+            matters: a single file goes elsewhere than what only looks like one at first.
         """
-        several = 2  # entries: certainly no single file
         began = time.monotonic()
         while not self.totals.complete:
-            single = self.totals.entries < several and kind is TransferKind.FILES
+            alone = inf if matters else ALONE
             shown = SETTLING if asks else UNASKED
             if not asks and self.totals.entries >= MANY:
                 return
-            left = began + (ALONE if single else shown) - time.monotonic()
+            left = began + (alone if self._may_be_single(kind) else shown) - time.monotonic()
             if left <= 0:
                 return
             self._changed.clear()

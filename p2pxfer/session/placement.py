@@ -6,13 +6,14 @@ Knows what the caller accepts and what `--output` can mean. Synchronous, for the
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
 
-from p2pxfer.errors import LocalFileError, UsageError
+from p2pxfer.errors import LocalFileError, UnsafeName, UsageError
 from p2pxfer.files.admission import ExistingPolicy
-from p2pxfer.files.paths import NameRules
+from p2pxfer.files.paths import NameRules, SafePath
 from p2pxfer.files.space import free_space
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.session.sinks import ByteWriter, Sink, StreamSink
@@ -38,6 +39,11 @@ class Acceptance(Struct, frozen=True, kw_only=True):
     unsafe_symlinks: bool = False
     portable_names: bool = False
 
+    def names_one(self) -> bool:
+        """Whether ``output`` would be a single file itself, and not the folder it goes to."""
+        output = self.output
+        return not isinstance(output, Path) or not (self.folder or output.is_dir())
+
 
 class Placement(Struct, frozen=True):
     """One offer's place: a directory, in which a single file may get a ``name``, or a writer."""
@@ -47,14 +53,26 @@ class Placement(Struct, frozen=True):
     name: bytes | None = None
     device: Path | None = None
 
-    def require(self, size: int, entries: int) -> None:
+    def require(self, size: int, entries: int, tops: Iterable[bytes]) -> None:
         """Check that so many bytes and entries fit, unless much of it may be here already.
+
+        Args:
+            size: bytes.
+            entries: files, folders and symlinks.
+            tops: what their paths begin with, as the sender has it.
 
         Raises:
             NoSpace: they do not.
         """
-        if self.directory is not None and self.acceptance.existing is not ExistingPolicy.UPDATE:
+        if self.directory is not None and not self._may_hold(self.directory, tops):
             free_space(self.directory).require(size, entries)
+
+    def _may_hold(self, directory: Path, tops: Iterable[bytes]) -> bool:
+        """Whether some of it may be here, and count: each page is looked at closely later."""
+        names = tops if self.name is None else [self.name]
+        return self.acceptance.existing is ExistingPolicy.UPDATE or any(
+            _is_there(directory, name) for name in names
+        )
 
     def open(self) -> Sink:
         """What takes the content.
@@ -82,6 +100,14 @@ class Placement(Struct, frozen=True):
         return StreamSink(acceptance.output, max_size=limit)
 
 
+def _is_there(directory: Path, name: bytes) -> bool:
+    try:
+        path = SafePath.parse(name, NameRules.host())
+    except UnsafeName:
+        return False
+    return os.path.lexists(os.path.join(os.fsencode(directory), path.raw))
+
+
 def place(acceptance: Acceptance, *, single: bool) -> Placement:
     """Decide where an offer goes; ``single`` tells that it is one file, or a stream.
 
@@ -97,7 +123,7 @@ def place(acceptance: Acceptance, *, single: bool) -> Placement:
                 "give a folder with --output",
             )
         return Placement(acceptance)
-    if not single or acceptance.folder or output.is_dir():
+    if not single or not acceptance.names_one():
         return Placement(acceptance, output)
     target = Path(os.path.realpath(output))  # a symlink here is the user's own
     if target.exists() and not target.is_file():

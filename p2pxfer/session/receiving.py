@@ -218,7 +218,8 @@ class ReceiveSide:
     async def _decide(self, offer: Offer) -> None:
         """Ask, open the sink, then have every page judged."""
         judging = self._judging
-        await judging.enough(offer.kind, asks=self._interaction.asks)
+        matters = await self._in_thread(self._acceptance.names_one)
+        await judging.enough(offer.kind, asks=self._interaction.asks, matters=matters)
         placement = None
         if offer.kind is not TransferKind.TEXT:
             placement = await self._in_thread(self._placed, offer)
@@ -255,7 +256,7 @@ class ReceiveSide:
         placement = place(self._acceptance, single=self._judging.is_single(offer.kind))
         directory = placement.directory
         if directory is None or not self._memory.continues(directory, self._proofs):
-            placement.require(totals.size or 0, totals.entries)  # else much of it may be here
+            placement.require(totals.size or 0, totals.entries, self._judging.tops())
         return placement
 
     def _open_sink(self, placement: Placement | None) -> Sink:

@@ -313,16 +313,12 @@ class TreeSink:
 
     def _end(self, end: EndFile, results: list[Result]) -> None:
         file, self._file = self._file, None
+        if file is not None and file.begin.number != end.number:
+            file = None  # one that failed here, of whose end nobody is told
         if file is not None and file.failed:  # that was told already
             return
-        adopted = self._adopted.pop(end.number, None)
         if file is None or end.failure is not None:  # it failed at the sender
-            for partial in (adopted, file.partial if file is not None else None):
-                if partial is not None:
-                    partial.discard()
-            if file is not None:
-                file.close()
-            self._tree.abandon(self._admissions.pop(end.number))
+            self._give_up(end.number, file)
             results.append(Ended(end.number))
             return
         try:
@@ -380,11 +376,19 @@ class TreeSink:
         self, file: IncomingFile, failure: Failure, reason: str, results: list[Result]
     ) -> None:
         file.failed = True
-        file.close()
-        if file.partial is not None:
-            file.partial.discard()
-            file.partial = None
-        self._begun_size -= max(file.begin.size, 0)
-        self._listed_size -= max(file.begin.entry.size, 0)
-        self._tree.abandon(self._admissions.pop(file.begin.number))
+        self._give_up(file.begin.number, file)
         results.append(Ended(file.begin.number, failure, reason))
+
+    def _give_up(self, number: int, file: IncomingFile | None) -> None:
+        """It will not come, and needs no room; what is here of one not begun stays for later."""
+        admission = self._admissions.pop(number)
+        self._listed_size -= max(admission.entry.size, 0)
+        if file is None:
+            self._needs_room(number)
+        else:
+            self._begun_size -= max(file.begin.size, 0)
+            file.close()
+            if file.partial is not None:
+                file.partial.discard()
+                file.partial = None
+        self._tree.abandon(admission)

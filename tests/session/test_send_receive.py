@@ -17,6 +17,7 @@ from p2pxfer.errors import (
     Declined,
     IntegrityError,
     LocalFileError,
+    NoSpace,
     PartlyDone,
     PeerGone,
     UsageError,
@@ -24,6 +25,7 @@ from p2pxfer.errors import (
 from p2pxfer.files import hashing
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.reader import SourceFile
+from p2pxfer.files.space import Space
 from p2pxfer.peer.channel import HIGH_WATER
 from p2pxfer.progress import (
     Advanced,
@@ -42,10 +44,11 @@ from p2pxfer.session.send import send
 from p2pxfer.session.sending import READ_AHEAD_FILES, SendSide
 from p2pxfer.session.summary import Summary
 from p2pxfer.session.tree_sink import TreeSink
+from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.continuity import KEEP
 from p2pxfer.transfer.credit import BYTE_WINDOW
 from tests.session.conftest import NOWHERE, Answers, eventually
-from tests.session.ends import MTIME
+from tests.session.ends import HELLO, MTIME, OFFER, ending, file, manifest, whole
 
 MIB = 1 << 20
 
@@ -464,6 +467,42 @@ async def test_the_output_can_be_a_name_for_a_single_file(transfer, tmp_path):
     both = transfer(path, to={"output": tmp_path / "mine"})
     await both.ends()
     assert (tmp_path / "mine").read_bytes() == b"data"
+
+
+async def test_a_name_for_a_single_file_while_the_list_is_slow(as_sender, tmp_path, monkeypatch):
+    """It is no folder only because the end of the list is late."""
+    monkeypatch.setattr("p2pxfer.session.judging.ALONE", 0.05)
+    data, target = b"content", tmp_path / "mine"
+    attack = as_sender(output=target, interaction=None, accept=True)
+    entry = file(b"theirs", len(data))
+    page, end = manifest(entry)
+    await attack.peer.say(HELLO, OFFER, page)
+    await asyncio.sleep(0.3)
+    await attack.peer.say(end)
+    await attack.peer.hear(m.Want)
+    await attack.peer.say(*whole(0, data))
+    while (await attack.peer.hear(m.Credit)).settled != 1:
+        pass
+    await attack.peer.say(ending([(entry, data, None)]))
+    await attack.peer.hear(m.Receipt)
+    await attack.peer.say(m.Bye())
+    assert isinstance(await attack.result(), Summary)
+    assert target.read_bytes() == data
+
+
+async def test_what_is_there_already_asks_for_no_room(transfer, tmp_path, monkeypatch):
+    """But what is not, does, before anything is written."""
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(8 * MIB))
+    await transfer(path).ends()
+    for module in ("session.placement", "files.writer", "files.open_files"):
+        monkeypatch.setattr(f"p2pxfer.{module}.free_space", lambda _: Space(4 * MIB, None))
+    _, again = await transfer(path).ends()
+    assert isinstance(again, Summary)
+    elsewhere = tmp_path / "elsewhere"
+    _, new = await transfer(path, to={"output": f"{elsewhere}/"}).ends()
+    assert type(new) is NoSpace
+    assert not elsewhere.exists()
 
 
 async def test_the_receiver_is_cancelled_in_the_middle(transfer, tmp_path):

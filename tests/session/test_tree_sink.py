@@ -14,7 +14,7 @@ from p2pxfer.errors import IntegrityError, NoSpace
 from p2pxfer.files import syncing
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
-from p2pxfer.files.journal import Journals
+from p2pxfer.files.journal import Journal, Journals
 from p2pxfer.files.records import Identity
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, block_size
@@ -187,6 +187,29 @@ def test_what_was_skipped_needs_no_space(sink_of, tmp_path):
     assert not sink.admit(1, [file(b"b", 40)])
 
 
+def test_what_fails_at_the_sender_needs_no_space(sink_of):
+    """Nor does it count for the limit."""
+    sink = sink_of(max_size=50)
+    sink.admit(0, [file(b"a", 40)])
+    sink.apply([away(0)], idle=True)
+    assert not sink.admit(1, [file(b"b", 40)])
+
+
+def test_one_that_fails_here_and_the_next_at_the_sender(sink_of):
+    """Of the end of the first nobody tells; the second is settled all the same."""
+    sink = sink_of(max_size=50)
+    entry = file(b"grows", 10)
+    sink.admit(0, [entry, file(b"goes", 10)])
+    grown = BeginFile(0, entry, 60, entry.mode, entry.mtime_ns)
+    assert endings(sink.apply([grown], idle=True)) == {0: Failure.TOO_LARGE}
+    assert endings(sink.apply([away(1)], idle=True)) == {1: None}
+
+
+def away(number: int) -> EndFile:
+    """The sender could not begin it."""
+    return EndFile(number, 0, bytes(32), Failure.VANISHED)
+
+
 def test_a_hole_takes_no_blocks(sink_of, tmp_path):
     """And is checked all the same."""
     sink, size = sink_of(), 64 << 20
@@ -321,6 +344,35 @@ def test_a_folder_swapped_for_a_symlink_leads_nowhere(sink_of, tmp_path):
     (tmp_path / "out" / "d").symlink_to(outside)
     sink.apply(deeds(1, entries[1], b"data"), idle=True)
     assert os.listdir(outside) == []
+
+
+def test_an_unfinished_file_whose_source_is_away_for_one_run(tmp_path):
+    """The run after that goes on with it."""
+    out, journals = tmp_path / "out", Journals(tmp_path / "state")
+    out.mkdir()
+    first = b"n" * MIN_BLOCK
+
+    def begun() -> tuple[TreeSink, Journal, Entry]:
+        sink = TreeSink(OutputTree(out), out)
+        journal = journals.create(header(out), journals.all())
+        sink.record(journal)
+        entry = file(b"f", 2 * MIN_BLOCK)
+        assert not sink.admit(0, [entry])
+        return sink, journal, entry
+
+    for run in range(3):
+        sink, journal, entry = begun()
+        held = sink.held(0, 2)
+        if run == 0:
+            wanted = WriteBlock(0, 0, 0, MIN_BLOCK, block_digest(first), zero=False)
+            begin = BeginFile(0, entry, 2 * MIN_BLOCK, 0o644, MTIME)
+            sink.apply([begin, Arrived(wanted, [first])], idle=True)
+        else:
+            assert held[0] == block_digest(first)
+            assert endings(sink.apply([away(0)], idle=True)) == {0: None}
+        sink.close(keep=run < 2)
+        journal.close()
+        assert len(os.listdir(out)) == (run < 2)
 
 
 def test_an_unfinished_file_of_another_size_is_not_mixed_with_the_older_copy(tmp_path):
