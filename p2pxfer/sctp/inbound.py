@@ -39,6 +39,7 @@ class Inbound:
 
     __slots__ = (
         "_duplicates",
+        "_ends",
         "_every",
         "_held",
         "_held_size",
@@ -74,6 +75,7 @@ class Inbound:
         self._stops: list[int] = []
         self._held: dict[int, tuple[int, int, bytes]] = {}
         self._held_size = 0
+        self._ends: dict[int, int] = {}  # of a run of fragments walked in vain: one to the other
         self._duplicates: list[int] = []
 
     @property
@@ -165,18 +167,24 @@ class Inbound:
             self._complete(tsn)
 
     def _complete(self, tsn: int) -> None:
-        """Hand over the message around a TSN if all of it came ahead of the sequence."""
-        held = self._held
+        """Hand over the message around a TSN if all of it came ahead of the sequence.
+
+        What was walked in vain is passed in one step from then on: the peer chooses the order in
+        which fragments come, and could have a long run of them walked for each.
+        """
+        held, ends = self._held, self._ends
         first = last = tsn
-        while not held[first][0] & BEGIN:
-            first -= 1
-            if first not in held or held[first][0] & END:
-                return
-        while not held[last][0] & END:
-            last += 1
-            if last not in held or held[last][0] & BEGIN:
-                return
+        while not held[first][0] & BEGIN and first - 1 in held and not held[first - 1][0] & END:
+            first = ends.pop(first - 1, first - 1)
+            ends.pop(first, None)
+        while not held[last][0] & END and last + 1 in held and not held[last + 1][0] & BEGIN:
+            last = ends.pop(last + 1, last + 1)
+            ends.pop(last, None)
         flags, where, _ = held[first]
+        if not (flags & BEGIN and held[last][0] & END):
+            ends[first] = last
+            ends[last] = first
+            return
         parts = [held.pop(number)[2] for number in range(first, last + 1)]
         message = b"".join(parts)
         self._held_size -= len(message) + COST * len(parts)
@@ -217,12 +225,13 @@ class Inbound:
         starts, stops = self._starts, self._stops
         if starts[0] != self.cumulative + 1:
             return
-        held, take = self._held, self.reassembly.take
+        held, ends, take = self._held, self._ends, self.reassembly.take
         first, stop = starts.pop(0), stops.pop(0)
         self.cumulative = stop - 1
         for tsn in range(first, stop):
             chunk = held.pop(tsn, None)
             if chunk is not None:
+                ends.pop(tsn, None)
                 self._held_size -= len(chunk[2]) + COST
                 take(*chunk)
 
@@ -237,13 +246,17 @@ class Inbound:
         if ahead == 0 or ahead > REACH:
             return
         target = self.cumulative + ahead
-        starts, stops = self._starts, self._stops
-        for tsn in sorted(tsn for tsn in self._held if tsn <= target):
+        starts, stops, held = self._starts, self._stops, self._held
+        if ahead < len(held):  # much may be held, and each of many may give up little
+            passed = [tsn for tsn in range(self.cumulative + 1, target + 1) if tsn in held]
+        else:
+            passed = sorted(tsn for tsn in held if tsn <= target)
+        for tsn in passed:
             self._give_up(tsn)
         self.reassembly.abandon()
         self.cumulative = target
-        while starts and stops[0] <= target + 1:
-            del starts[0], stops[0]
+        runs = bisect_right(stops, target + 1)
+        del starts[:runs], stops[:runs]
         if starts and starts[0] <= target:
             starts[0] = target + 1
         for stream_id, ssn in streams:
@@ -253,10 +266,8 @@ class Inbound:
 
     def _give_up(self, tsn: int) -> None:
         """Let go of a chunk that will not become in sequence, unless it is whole by itself."""
-        chunk = self._held.pop(tsn, None)
-        if chunk is None:
-            return
-        flags, where, payload = chunk
+        flags, where, payload = self._held.pop(tsn)
+        self._ends.pop(tsn, None)
         self._held_size -= len(payload) + COST
         if flags & BEGIN and flags & END:
             self.reassembly.whole(flags, where, payload)

@@ -8,6 +8,7 @@ sequence, and whole messages that came ahead of it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from p2pxfer.sctp.events import Event, Message
@@ -19,6 +20,7 @@ UNORDERED: Final = 4
 SSN_HALF: Final = 0x8000
 SSN_MASK: Final = 0xFFFF
 COST: Final = 256  # bytes of memory beside the data that one thing kept costs
+MANY: Final = 4096  # fragments of one message that are kept apart
 
 
 class Violation(Exception):
@@ -101,6 +103,13 @@ class Reassembly:
             self.whole(self._unordered, self.where, message)
         elif self.size > self._limit + len(parts) * DATA_HEADER:
             raise Violation("a message is longer than was announced")
+        elif len(parts) >= MANY:
+            self.gather()
+
+    def gather(self) -> None:
+        """Make one part of many: however short they are, keeping them costs little more."""
+        self.parts[:] = [b"".join(self.parts)]
+        self.size = len(self.parts[0]) + DATA_HEADER
 
     def whole(self, flags: int, where: int, data: bytes) -> None:
         """A message is complete.
@@ -162,15 +171,18 @@ class Reassembly:
         expected = self._expected.get(stream_id, 0)
         if (ssn - expected) & SSN_MASK >= SSN_HALF:
             return
-        after = (ssn + 1) & SSN_MASK
+        count = ((ssn - expected) & SSN_MASK) + 1
         ahead = self._ahead.get(stream_id)
         if ahead is not None:
-            early = [n for n in ahead if (ssn - n) & SSN_MASK < SSN_HALF]
-            for number in sorted(early, key=lambda n: (n - expected) & SSN_MASK):
-                ppid, data = ahead.pop(number)
-                self.kept -= len(data) + COST
-                self._tell(stream_id, ppid, data)
-        self._expected[stream_id] = after
+            offsets: Iterable[int] = range(count)
+            if count >= len(ahead):  # else much waits, and many may each give up little of it
+                offsets = sorted((number - expected) & SSN_MASK for number in ahead)
+            for number in [(expected + at) & SSN_MASK for at in offsets if at < count]:
+                if number in ahead:
+                    ppid, data = ahead.pop(number)
+                    self.kept -= len(data) + COST
+                    self._tell(stream_id, ppid, data)
+        self._expected[stream_id] = (ssn + 1) & SSN_MASK
         if ahead is not None:
             self._follow(stream_id)
 

@@ -19,7 +19,7 @@ from p2pxfer.sctp.dispatch import Dispatch
 from p2pxfer.sctp.inbound import EVERY
 from p2pxfer.sctp.packets import checksum_valid, parse
 from p2pxfer.sctp.parameters import Malformed
-from p2pxfer.sctp.reassembly import Violation
+from p2pxfer.sctp.reassembly import MANY, Violation
 from p2pxfer.sctp.wire import CHUNK, DATA_HEADER, FIELDS, HEADER, OVERHEAD, Wire
 
 if TYPE_CHECKING:
@@ -81,15 +81,16 @@ class Receiving:
         at = start
         try:
             for packet in packets[start:] if start else packets:
-                if len(packet) < OVERHEAD:
+                room = len(packet) - HEADER
+                if room < DATA_HEADER:
                     break
                 head, check, kind, tsn, place = _unpack(packet)
                 if head != number or not ((zero and not check) or valid(packet, check)):
                     break
-                if tsn == expected and place == where and kind == len(packet) - HEADER:
+                if tsn == expected and place == where and DATA_HEADER < kind == room:
                     append(packet[OVERHEAD:] if kind < LONG else memoryview(packet)[OVERHEAD:])
                     size += kind
-                elif kind == SACK_ALONE and not place & MASK and len(packet) == OVERHEAD:
+                elif kind == SACK_ALONE and not place & MASK and room == DATA_HEADER:
                     if sack < 0 or (tsn - sack) & MASK < HALF:
                         sack = tsn
                         rwnd = place >> 32
@@ -97,7 +98,7 @@ class Receiving:
                     continue
                 elif tsn == expected and kind <= ANY_DATA:
                     length = kind & 0xFFFF
-                    if length <= DATA_HEADER or (length + PADDED) & ~PADDED != len(packet) - HEADER:
+                    if length <= DATA_HEADER or (length + PADDED) & ~PADDED != room:
                         break
                     if kind & IMMEDIATE:
                         inbound.hurry = True
@@ -121,6 +122,8 @@ class Receiving:
                 self._advance(count)
         if reassembly.size > self._config.max_message + (len(parts) + 1) * DATA_HEADER:
             raise Violation("a message is longer than was announced")
+        if len(parts) >= MANY:
+            reassembly.gather()
         if sack >= 0 and not sending.report(sack, rwnd):
             raise Violation("a SACK acknowledges what was never sent")
         return at

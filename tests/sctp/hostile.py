@@ -371,6 +371,7 @@ class Game:
             used = inbound.used
             assert 0 <= used <= WINDOW + LIMIT + OVERHEAD, used
             assert len(inbound._held) * 256 <= used + OVERHEAD
+            assert inbound._ends.keys() <= inbound._held.keys()
             assert len(inbound._starts) == len(inbound._stops) <= 33_000
         assert len(self.channels._channels) <= MAX_CHANNELS + self.opened
         assert len(self.channels._refused) <= MAX_REFUSED

@@ -2,6 +2,7 @@
 
 import random
 import struct
+import sys
 from collections import deque
 
 import pytest
@@ -77,6 +78,93 @@ def test_any_order_and_any_duplicates_give_every_message_once(drawn, rng):
     while events:
         end.taken(events.popleft())
     assert end.used == 0
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_what_is_ahead_of_a_gap_is_told_as_soon_as_it_is_whole(counts, rng):
+    """Unordered messages, in whatever order their fragments come."""
+    end, events = inbound()
+    chunks = [(number, at) for number, count in enumerate(counts) for at in range(count)]
+    coming = list(enumerate(chunks, start=1))  # the first of all never comes
+    rng.shuffle(coming)
+    missing = list(counts)
+    for offset, (number, at) in coming:
+        flags = UNORDERED | BEGIN * (at == 0) | END * (at == counts[number] - 1)
+        give(end, offset, bytes([at]), flags=flags, ppid=number)
+        missing[number] -= 1
+        told = [Message(0, number, bytes(range(counts[number])))] * (not missing[number])
+        assert list(events) == told
+        events.clear()
+
+
+def work(do, *arguments):
+    """How many instructions of Python's it takes, which no other work on the machine changes."""
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        do(*arguments)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def fragments(count, order):
+    """Every second of a run of fragments without an end, and then those between them."""
+    end, events = inbound(window=1 << 24)
+    between = list(range(2, 2 * count, 2))
+    if order == "downwards":
+        between.reverse()
+    elif order == "shuffled":
+        random.Random(1).shuffle(between)
+    for offset in [*range(1, 2 * count + 1, 2), *between]:
+        give(end, offset, flags=UNORDERED)
+    assert sack(end).gaps == ((2, 2 * count),)
+    assert not events
+
+
+def steps(count):
+    """Much is ahead, and is given up bit by bit: each time one of what is missing before it."""
+    end, events = inbound(window=1 << 24)
+    for offset in range(count, 2 * count):
+        give(end, offset, ssn=offset)
+    for offset in range(count - 1):
+        end.forward((TSN + offset) & 0xFFFFFFFF, ())
+    assert sack(end).gaps == ((2, count + 1),)
+    assert not events
+
+
+def numbers(count):
+    """Much waits for its turn, and is passed over number by number."""
+    end, events = inbound(window=1 << 24)
+    for offset in range(count):
+        give(end, offset, ssn=count + 1 + offset)
+    end.forward((TSN + count) & 0xFFFFFFFF, tuple((0, ssn) for ssn in range(count)))
+    assert not events
+    end.forward((TSN + count + 1) & 0xFFFFFFFF, ((0, count),))
+    assert len(events) == count
+
+
+@pytest.mark.parametrize(
+    ("do", "arguments"),
+    [
+        (fragments, ("upwards",)),
+        (fragments, ("downwards",)),
+        (fragments, ("shuffled",)),
+        (steps, ()),
+        (numbers, ()),
+    ],
+)
+def test_no_order_makes_what_comes_costly(do, arguments):
+    """Four times as much takes four times the work, or a few packets would stop all else."""
+    assert work(do, 400, *arguments) < 5 * work(do, 100, *arguments)
 
 
 def test_gaps_and_duplicates_are_reported_once():
@@ -156,6 +244,41 @@ def test_given_up_chunks_are_passed_over():
     assert sack(end).cumulative_tsn == (TSN + 5) & 0xFFFFFFFF
     end.forward(TSN, ())
     assert sack(end).cumulative_tsn == (TSN + 5) & 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("behind", [0, 30])
+def test_chunks_are_passed_over_alike_however_many_are_behind_them(behind):
+    """What is whole is told in order, what is not is dropped."""
+    end, events = inbound()
+    give(end, 4, b"fourth", ssn=3)
+    give(end, 1, b"loose", flags=BEGIN | END | UNORDERED)
+    give(end, 3, b"half", flags=END, ssn=2)
+    give(end, 2, b"second", ssn=1)
+    for offset in range(6, 6 + behind):
+        give(end, offset, b"%d" % offset, ssn=offset - 1)
+    assert [event.data for event in events] == [b"loose"]
+    end.forward((TSN + 4) & 0xFFFFFFFF, ((0, 2), (0, 2), (0, 0)))
+    assert [event.data for event in events] == [b"loose", b"second", b"fourth"]
+    events.clear()
+    give(end, 5, b"5", ssn=4)
+    assert [event.data for event in events] == [b"%d" % at for at in range(5, 6 + behind)]
+    assert end.whole
+
+
+@pytest.mark.parametrize("behind", [0, 30])
+def test_numbers_are_passed_over_alike_however_many_wait_behind_them(behind):
+    """Those up to the one that is named are told in order, and those behind it wait on."""
+    end, events = inbound()
+    ssns = [2, 1, *range(5, 5 + behind)]
+    for offset, ssn in enumerate(ssns):
+        give(end, offset, b"%d" % ssn, ssn=ssn)
+    end.forward((TSN + len(ssns)) & 0xFFFFFFFF, ((0, 3),))
+    assert [event.data for event in events] == [b"1", b"2"]
+    give(end, len(ssns) + 1, b"4", ssn=4)
+    assert [event.data for event in list(events)[2:]] == [b"%d" % n for n in range(4, 5 + behind)]
+    while events:
+        end.taken(events.popleft())
+    assert end.used == 0
 
 
 def test_a_reset_begins_a_stream_again():

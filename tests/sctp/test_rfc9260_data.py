@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+import tracemalloc
 
 import pytest
 
@@ -133,6 +135,33 @@ def test_6_9_a_message_longer_than_was_announced_aborts():
         offset += 1
     assert offset <= 7
     assert aborted(far, answer, 13)
+
+
+@pytest.mark.parametrize("together", [1, 60])
+def test_6_9_fragments_of_a_few_bytes_take_little_more_memory_than_their_message(together):
+    """The message comes as it was, one to a packet or many."""
+    far = FarEnd().establish()
+    whole = random.Random(1).randbytes(36_000)
+    parts = [whole[at : at + 2] for at in range(0, len(whole), 2)]
+    last = len(parts) - 1
+
+    def flags(at):
+        return c.BEGIN * (at == 0) | c.END * (at == last)
+
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for at in range(0, last, 600):
+            if at:  # what is in the making now
+                assert tracemalloc.get_traced_memory()[0] - before < 400_000
+            chunks = [
+                data(offset, parts[offset], flags=flags(offset), ssn=0)
+                for offset in range(at, at + 600)
+            ]
+            far.put(*(encode(far.tag, chunks[n : n + together]) for n in range(0, 600, together)))
+    finally:
+        tracemalloc.stop()
+    assert messages(far) == [whole]
 
 
 # --- 6.2 acknowledgement -------------------------------------------------------------------------
@@ -299,6 +328,12 @@ def test_6_2_data_without_data_aborts(far):
     (abort,) = answer
     assert abort.causes == ((9, TSN.to_bytes(4, "big")),)
     assert aborted(far, answer, 9)
+
+
+def test_6_2_a_fragment_without_data_aborts(far):
+    """Alone in its packet, where most fragments are: nothing would bound how many are kept."""
+    far.give(data(0, b"a", flags=c.BEGIN, ssn=0))
+    assert aborted(far, far.put(encode(far.tag, [data(1, b"", flags=0, ssn=0)])), 9)
 
 
 def test_6_5_data_on_a_stream_that_was_not_agreed_is_told_and_acknowledged(far):
