@@ -255,19 +255,22 @@ class Scoreboard:
 
     def restore(self) -> None:
         """Let everything lost that was not sent again fly on, as it left."""
-        kept = set(self.flights)
-        back: set[Flight] = set()
+        flights = set(self.flights)
+        for flight in flights:
+            flight.runs.clear()  # it doesn't know what was split off while that was lost
         for run in self.runs:
+            if run.state == ACKED:
+                continue
+            flight = run.flight
             if run.state == LOST:
                 run.state = FLYING
-                run.flight.flying += run.size
-                if run.flight not in kept:
-                    back.add(run.flight)
-                    run.flight.runs.append(run)
+                flight.flying += run.size
+            flights.add(flight)
+            flight.runs.append(run)
         self.in_flight += self.lost
         self.lost = 0
         self._lost.clear()
-        self.flights = deque(sorted(kept | back, key=lambda flight: flight.sent))
+        self.flights = deque(sorted(flights, key=lambda flight: flight.sent))
 
     def reneged(self) -> bool:
         """Whether the peer took back what it had reported beyond the sequence.

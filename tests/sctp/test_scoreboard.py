@@ -30,6 +30,9 @@ def check(board):
     flying = sum(run.size for run in board.runs if run.state == FLYING)
     assert board.in_flight == flying == sum(flight.flying for flight in board.flights)
     assert board.lost == sum(run.size for run in board.runs if run.state == LOST)
+    # loss detection goes by flights: what no flight knows is never found lost
+    found = {id(run) for flight in board.flights for run in flight.runs if run.flight is flight}
+    assert all(id(run) in found for run in board.runs if run.state == FLYING)
 
 
 def states(board):
@@ -131,6 +134,20 @@ def test_every_tsn_has_one_fate_and_bytes_add_up(steps):
         getattr(model, what)(value)
         check(model.board)
         assert states(model.board) == model.fate
+
+
+def test_what_was_split_while_lost_is_found_by_its_flight_when_it_flies_on():
+    """A part was sent again, then all turns out to be under way: all can be found lost again."""
+    board = Scoreboard(FIRST)
+    flight = flight_of(board, 1.0, 10)
+    board.lose(board.runs[0])
+    again = Flight(2.0)
+    board.resend(again, 250, 1000)
+    board.flights.append(again)
+    board.report([(FIRST + 5, FIRST + 5)])
+    board.restore()
+    check(board)
+    assert sum(len(run.entries) for run in flight.runs if run.state == FLYING) == 7
 
 
 def test_what_is_newly_acknowledged_is_counted_once():
