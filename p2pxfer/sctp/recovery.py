@@ -44,7 +44,9 @@ class Recovery:
         "_board",
         "_duplicates_until",
         "_end",
+        "_moved_at",
         "_multiplier",
+        "_patience",
         "_persist",
         "_probe_at",
         "_probe_end",
@@ -66,16 +68,21 @@ class Recovery:
         self._board = board
         self._rtt = rtt
         self._ack_delay = ack_delay
-        self.backoff = 0
         self._multiplier = 1
         self._persist = 0
         self._duplicates_until = -1
         self._again = 0
-        self._since = 0.0
-        self.reset()
+        self.reset(0.0)
 
-    def reset(self) -> None:
-        """Forget what times on the old path said."""
+    def reset(self, now: float) -> None:
+        """Forget what times on the old path said, before the round trip is forgotten.
+
+        Timeouts count from now, without back-off. What is under way on the old path may be slower
+        than the new one's first report: it is lost only when the old one's timeout has passed.
+        """
+        self.backoff = 0
+        self._since = self._moved_at = now
+        self._patience = self._rtt.timeout
         self._rack_sent = -1.0
         self._rack_end = -1
         self._rack_rtt = 0.0
@@ -187,6 +194,8 @@ class Recovery:
             if wait < 0:
                 wait = self._rack_rtt + self.window()
             due = flight.sent + wait
+            if flight.sent < self._moved_at:
+                due = max(due, flight.sent + self._patience)
             for run in flight.runs:
                 if (
                     run.flight is flight

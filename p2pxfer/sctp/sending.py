@@ -199,12 +199,16 @@ class Sending:
         """The next flight; None if nothing may leave now."""
         board = self.board
         self._ready_at = None
-        self._timed_out = self._timed_out and board.lost > 0
-        urgent = self._probe or self._timed_out
-        if not (board.lost or self._outbound.ready or urgent):
-            return None
         size = self._mtu.size
-        if urgent:
+        if self._probe:
+            self._probe = False
+            probe = self._send_probe(Flight(now), size, board.in_flight)
+            if probe is not None:
+                return probe
+        self._timed_out = self._timed_out and board.lost > 0
+        if not (board.lost or self._outbound.ready):
+            return None
+        if self._timed_out:
             room = size
         else:
             room = self._room(size, now)
@@ -213,8 +217,6 @@ class Sending:
         flight = Flight(now)
         before = board.in_flight
         self._rate.stamp(flight, before)
-        if self._probe:
-            return self._send_probe(flight, size, before)
         if board.lost:
             return self._resend(flight, room, size, before)
         return self._send_new(flight, room, size, before)
@@ -257,10 +259,13 @@ class Sending:
         return True
 
     def _send_probe(self, flight: Flight, size: int, before: int) -> Transmit | None:
-        """Ask for a report: with new data if there is some, else with the last chunk again."""
-        self._probe = False
+        """Ask for a report: with new data if there is some, else with the last chunk again.
+
+        None if the last chunk is no longer under way: a report came before the probe could leave.
+        """
         board = self.board
         if self._outbound.ready and self._rwnd - board.in_flight - board.lost >= size:
+            self._rate.stamp(flight, before)
             self.statistics.probes += 1
             transmit = self._send_new(flight, size, size, before)
             self._recovery.probed(flight.sent, 0)
@@ -268,6 +273,7 @@ class Sending:
         run = board.last()
         if run is None:
             return None
+        self._rate.stamp(flight, before)
         self.statistics.probes += 1
         board.repeat(run, flight)
         self._recovery.resent(1)
@@ -354,6 +360,8 @@ class Sending:
             due = self._window_probe_at
         if self._ready_at is not None and (due is None or self._ready_at < due):
             due = self._ready_at
+        if due is None and (self.board.lost or self._outbound.ready):
+            return 0.0  # nobody asked `transmit` since that could leave: there was no room for it
         return due
 
     def handle_timer(self, now: float) -> None:
@@ -390,7 +398,13 @@ class Sending:
             )
 
     def path_changed(self, now: float) -> None:
-        """Everything measured was of another path."""
+        """Everything measured was of another path; the new one is tried at once.
+
+        One packet goes whatever is in flight, and tells what of the rest the old path swallowed.
+        """
+        self._recovery.reset(now)
         self.rtt.reset()
-        self._recovery.reset()
         self._controller.on_path_change(now)
+        self._timed_out = self.board.lost > 0
+        self._probe = self.board.in_flight > 0 and not self._timed_out
+        self._ready_at = now
