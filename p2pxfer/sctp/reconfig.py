@@ -1,10 +1,11 @@
 """Stream resets: both ends of RFC 6525, a machine beside the association.
 
-A stream of this end begins again only after everything on it has a TSN; of the far end's, only
-after every TSN it names has come (section 5.2.2), and until then it is answered "in progress".
-One request is under way at a time; it is resent until it is answered, for a path that is gone is
-found out elsewhere. WebRTC needs outgoing resets and no other kind (RFC 8831 section 6.7): the
-far end is denied the rest.
+A stream of this end begins again only after everything on it has come: section 5.1.2 asks for no
+more than TSNs, but what is asked earlier is answered "in progress", and older versions of Chromium
+repeat that answer for ever. The far end's begin again only after every TSN it names has come
+(section 5.2.2). One request is under way at a time; it is resent until it is answered, for a path
+that is gone is found out elsewhere. WebRTC needs outgoing resets and no other kind (RFC 8831
+section 6.7): the far end is denied the rest.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ class Streams(Protocol):
 
     def last_assigned(self) -> int:
         """The TSN handed out last, or the initial one less one."""
+
+    def acknowledged(self) -> int:
+        """The TSN up to which the far end has everything."""
 
     def cumulative(self) -> int:
         """The TSN up to which everything has come."""
@@ -120,6 +124,7 @@ class Reconfiguration:
         "_answers",
         "_asked",
         "_deferred",
+        "_ends",
         "_expected",
         "_inbound",
         "_results",
@@ -138,13 +143,14 @@ class Reconfiguration:
         self._inbound = inbound
         self._waiting: deque[int] = deque()
         self._waiting_ids: set[int] = set()
+        self._ends: dict[int, int] = {}  # of drained streams: no TSN after this one is of them
         self._asked: _Asked | None = None
         self._deferred: deque[_Request] = deque()
         self._answers: dict[int, int] = {}
         self._results: dict[int, int] = {}
 
     def reset(self, ids: Sequence[int]) -> None:
-        """Begin these streams again once they are drained; asking twice changes nothing."""
+        """Begin these streams again once all on them has come; asking twice changes nothing."""
         under_way = self._asked.ids if self._asked is not None else ()
         for stream_id in ids:
             if stream_id not in self._waiting_ids and stream_id not in under_way:
@@ -193,18 +199,24 @@ class Reconfiguration:
 
     def _ask(self, now: float) -> None:
         ids: list[int] = []
+        acknowledged = self._streams.acknowledged()
         for _ in range(min(len(self._waiting), _LOOKED_AT)):
             stream_id = self._waiting.popleft()
-            if len(ids) < MAX_STREAMS and self._streams.drained(stream_id):
+            if stream_id not in self._ends and self._streams.drained(stream_id):
+                self._streams.hold((stream_id,))
+                self._ends[stream_id] = self._streams.last_assigned()
+            end = self._ends.get(stream_id)
+            if len(ids) < MAX_STREAMS and end is not None and not newer(end, acknowledged):
                 self._waiting_ids.remove(stream_id)
+                del self._ends[stream_id]
                 ids.append(stream_id)
             else:
                 self._waiting.append(stream_id)
         if not ids:
             return
-        self._streams.hold(ids)
+        # not the last TSN of all (section 4.1): for those of other streams it would have to wait
         value = _OUTGOING.pack(
-            self._sequence, (self._expected - 1) & TSN_MASK, self._streams.last_assigned()
+            self._sequence, (self._expected - 1) & TSN_MASK, acknowledged
         ) + b"".join(stream_id.to_bytes(2, "big") for stream_id in ids)
         parameter = (ParameterType.OUTGOING_RESET_REQUEST, value)
         self._asked = _Asked(self._sequence, tuple(ids), parameter, due=now, wait=0.0)

@@ -29,6 +29,10 @@ class Numbering:
         """Wire TSN that was given out last."""
         return (self._board.next - 1) & TSN_MASK
 
+    def acknowledged(self) -> int:
+        """Wire TSN up to which the far end has everything."""
+        return (self._board.una - 1) & TSN_MASK
+
     def cumulative(self) -> int:
         """Wire TSN up to which everything came."""
         return self._inbound.cumulative & TSN_MASK
