@@ -3,7 +3,8 @@
 Entries come depth first, so the folders that can still get entries are one chain from the root.
 A folder is done when the chain has left it and every file below it is settled; only then are its
 mode and mtime set, since writing into it would change them, or be forbidden. What is remembered
-is the chain, and folders whose files are still under way. Files are not known here.
+is the chain, and folders whose files are still under way. Then its names are brought to the disk as
+well, or are with all of its filesystem at the very end. Files are not known here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 
+from p2pxfer.files.durable import sync_drive, sync_folder, syncs_whole
 from p2pxfer.files.handles import HANDLES, Folder, FolderHandles
 from p2pxfer.files.native import sync_filesystem
 
@@ -77,6 +79,8 @@ class OutFolders:
         self._counts_links = found.st_nlink > 0  # not every filesystem does
         self._removed = False
         self._unsynced: OSError | None = None
+        _, at = self.handles.locate(self.root)
+        self._whole = {found.st_dev: at is not None and syncs_whole(at)}  # by device
         self._chain = [self.root]
 
     def enter(self, path: bytes) -> OutFolder | None:
@@ -113,14 +117,29 @@ class OutFolders:
         while len(self._chain) > 1:
             self._close(self._chain.pop())
 
-    def require_synced(self) -> None:
-        """See that all that was mounted below the root has been brought to the disk.
+    def whole(self, folder: OutFolder) -> bool:
+        """Whether all that is written into ``folder`` can be synced with its filesystem.
+
+        Elsewhere each file is, and each folder. Found out once for each filesystem.
+        """
+        whole = self._whole.get(folder.device)
+        if whole is None:
+            try:
+                _, at = self.handles.locate(folder)
+            except OSError:  # syncing each is right in any case
+                return False
+            whole = self._whole[folder.device] = at is not None and syncs_whole(at)
+        return whole
+
+    def sync(self) -> None:
+        """Bring to the disk what is not there yet, once all folders are done.
 
         Raises:
-            OSError: a filesystem failed.
+            OSError: a filesystem failed, now or earlier.
         """
         if self._unsynced is not None:
             raise self._unsynced
+        self._sync(self.root)
 
     def all_there(self) -> bool:
         """Whether nobody has removed a folder, with what had arrived in it; told at the end."""
@@ -147,22 +166,38 @@ class OutFolders:
                 self._set_attributes(folder)
             except (OSError, OverflowError):
                 self.attributes_lost += 1
+            try:
+                self._sync(folder)
+            except OSError as error:
+                self._unsynced = error
             self.handles.forget(folder)
             folder = folder.parent
             folder.pending -= 1
 
-    def _set_attributes(self, folder: OutFolder) -> None:
-        mounted = folder.parent is not None and folder.device != folder.parent.device
-        if folder.attributes is None and not mounted:
+    def _sync(self, folder: OutFolder) -> None:
+        """Bring what is in a folder that is done to the disk, if that is not done with one above.
+
+        Names of an earlier run are in it, perhaps, that never got there: so it does not matter
+        whether this one has made any.
+        """
+        top = folder.parent is None or folder.device != folder.parent.device
+        whole = self.whole(folder)
+        if whole and not top:
             return
-        path, at = self.handles.locate(folder)
-        if mounted and at is not None:
-            try:
-                sync_filesystem(at)  # the root's own filesystem is synced once, at the very end
-            except OSError as error:
-                self._unsynced = error
+        _, at = self.handles.locate(folder)
+        if at is None:  # Windows has no handles on folders
+            return
+        if whole:
+            sync_filesystem(at)
+        if top:
+            sync_drive(at)
+        else:
+            sync_folder(at)
+
+    def _set_attributes(self, folder: OutFolder) -> None:
         if folder.attributes is None:
             return
+        path, at = self.handles.locate(folder)
         mode, mtime_ns = folder.attributes
         os.utime(path if at is None else at, ns=(mtime_ns, mtime_ns))
         if at is not None:

@@ -1,4 +1,4 @@
-"""Five system calls that Python lacks, each with what to do where the system lacks it too.
+"""Six system calls that Python lacks, each with what to do where the system lacks it too.
 
 Loaded with ctypes at first use; nothing here knows what the files are for.
 """
@@ -19,25 +19,30 @@ _PUNCH_HOLE = 0x01 | 0x02  # linux/falloc.h: KEEP_SIZE, PUNCH_HOLE
 _WRITE = 2  # sync_file_range(2): SYNC_FILE_RANGE_WRITE
 _UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EMLINK))
 
-CAN_SYNC_FILESYSTEM = sys.platform.startswith("linux")
-
 _Rename = Callable[[int, bytes, int, bytes], None]
 
 
-def sync_filesystem(fd: int) -> bool:
+def sync_filesystem(fd: int) -> None:
     """Bring everything written to the filesystem that holds ``fd`` to the disk, in one go.
 
-    Returns:
-        False where the system has no such call, and nothing was done.
+    Not every filesystem does it, or says that it did not: see `durable.syncs_whole`.
 
     Raises:
-        OSError: something could not be written (reported by Linux from 5.8 on).
+        OSError: something could not be written, or the system has no such call.
     """
     call = _syncfs()
     if call is None:
-        return False
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     call(fd)
-    return True
+
+
+def filesystem_type(fd: int) -> int | None:
+    """The number of the kind of filesystem that holds ``fd`` (statfs(2)); None if it can't be told.
+
+    Linux' numbers; other systems have others, or none.
+    """
+    call = _fstatfs()
+    return None if call is None else call(fd)
 
 
 def rename_new(source: bytes, target: bytes, dir_fd: int | None) -> None:
@@ -111,7 +116,7 @@ def start_writing(fd: int, offset: int, length: int) -> None:
 
 @cache
 def _syncfs() -> Callable[[int], None] | None:
-    if not CAN_SYNC_FILESYSTEM:
+    if not sys.platform.startswith("linux"):
         return None
     import ctypes  # noqa: PLC0415  # only writers need it, and only at first use
 
@@ -124,6 +129,26 @@ def _syncfs() -> Callable[[int], None] | None:
         if function(fd) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@cache
+def _fstatfs() -> Callable[[int], int | None] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes  # noqa: PLC0415  # only writers need it, and only at first use
+
+    library = ctypes.CDLL(None, use_errno=True)
+    # 32-bit systems tell of large filesystems by a name of its own in glibc; musl has only this.
+    function = getattr(library, "fstatfs64", None) or getattr(library, "fstatfs", None)
+    if function is None:
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_void_p]
+
+    def call(fd: int) -> int | None:
+        found = (ctypes.c_long * 64)()  # more than struct statfs has; the type comes first
+        return found[0] & 0xFFFFFFFF if function(fd, found) == 0 else None
 
     return call
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from p2pxfer.files import collisions
 from p2pxfer.files.admission import Admission, Naming
 from p2pxfer.files.failures import EntryError, writing
-from p2pxfer.files.folders import OutFolder
-from p2pxfer.files.handles import FolderHandles
+from p2pxfer.files.folders import OutFolder, OutFolders
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.leftovers import matches
 from p2pxfer.files.nameless import Nameless, SmallFile, placed
 from p2pxfer.files.naming import numbered, temporary
-from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, rename_new
+from p2pxfer.files.native import rename_new
 from p2pxfer.files.partial import CREATE, set_attributes, write_all
 from p2pxfer.files.records import Identity, Partial, Placed
 from p2pxfer.files.syncing import Syncing
@@ -32,7 +31,7 @@ class Placing:
     """Names in the folders of one tree.
 
     Args:
-        handles: the tree's.
+        folders: the tree's.
         name_limit: bytes in a name.
 
     Attributes:
@@ -40,12 +39,13 @@ class Placing:
         syncing: brings to the disk what is written.
     """
 
-    def __init__(self, handles: FolderHandles, name_limit: int) -> None:
-        self._handles = handles
+    def __init__(self, folders: OutFolders, name_limit: int) -> None:
+        self._handles = folders.handles
+        self._whole = folders.whole
         self._name_limit = name_limit
         self.journal: Journal | None = None
-        self._unnamed = UnnamedFiles(handles)
-        self.syncing = Syncing(handles, self._unnamed, self._note_all)
+        self._unnamed = UnnamedFiles(self._handles)
+        self.syncing = Syncing(folders, self._unnamed, self._note_all)
 
     def close(self) -> None:
         """Let go of what is open; idempotent."""
@@ -104,6 +104,7 @@ class Placing:
     def write_all(self, batch: Sequence[SmallFile]) -> list[Nameless]:
         """Write files: without any name where the system has such, else as temporaries.
 
+        Where they can't be synced with their filesystem, each is by itself, at once.
         Nothing is linked in another's place, so what replaces a file is a temporary in any case.
         """
         if self.journal is not None:
@@ -112,6 +113,7 @@ class Placing:
         named: list[tuple[Nameless, SmallFile]] = []
         folder = at = taken = None
         left = 0
+        each = False
         for small in batch:
             admission = small.admission
             nameless = Nameless(admission)
@@ -119,6 +121,7 @@ class Placing:
             if admission.folder is not folder:
                 folder = admission.folder
                 at = self._entered(folder)
+                each = not self._whole(folder)
                 if at is not None and taken is None:
                     taken = left = self._unnamed.take(len(batch))
             if at is not None and left and admission.naming is not _REPLACE:
@@ -128,7 +131,7 @@ class Placing:
                     named.append((nameless, small))
                     continue
                 left -= 1
-                _fill(nameless, nameless.fd, small)
+                _fill(nameless, nameless.fd, small, sync=each)
             else:
                 named.append((nameless, small))
         self._unnamed.closed(left)
@@ -157,7 +160,7 @@ class Placing:
             except OSError as error:
                 nameless.error = writing(error)
                 continue
-            _fill(nameless, fd, small)
+            _fill(nameless, fd, small, sync=not self._whole(small.admission.folder))
             try:
                 os.close(fd)
             except OSError as error:
@@ -298,15 +301,15 @@ def _require_untouched(path: bytes, at: int | None, ours: Identity) -> None:
             raise EntryError(Failure.EXISTS, "it was changed here meanwhile, and was kept")
 
 
-def _fill(nameless: Nameless, fd: int, small: SmallFile) -> None:
-    """Write all that is to be in a file."""
+def _fill(nameless: Nameless, fd: int, small: SmallFile, *, sync: bool) -> None:
+    """Write all that is to be in a file, and bring it to the disk with ``sync``."""
     _, data, mode, mtime_ns = small
     try:
         written = os.write(fd, data)
         if written < len(data):
             write_all(fd, written, [memoryview(data)[written:]])
         found = set_attributes(fd, mode, mtime_ns)
-        if not CAN_SYNC_FILESYSTEM:
+        if sync:
             os.fsync(fd)
         nameless.identity = Identity.of(found)
     except OSError as error:

@@ -14,10 +14,9 @@ from itertools import chain
 from p2pxfer.files.admission import Admission
 from p2pxfer.files.closing import close_all
 from p2pxfer.files.failures import EntryError, writing
-from p2pxfer.files.folders import OutFolder
-from p2pxfer.files.handles import FolderHandles
+from p2pxfer.files.folders import OutFolder, OutFolders
 from p2pxfer.files.nameless import Batch, Nameless
-from p2pxfer.files.native import CAN_SYNC_FILESYSTEM, sync_filesystem
+from p2pxfer.files.native import sync_filesystem
 from p2pxfer.files.unnamed import UnnamedFiles, best_together, link_at, most_folders
 
 SYNC_EACH = 3  # up to so many files are synced one by one, more of them with their filesystem
@@ -27,22 +26,23 @@ class Syncing:
     """Brings what is written in one tree to the disk.
 
     Args:
-        handles: the tree's.
+        folders: the tree's.
         unnamed: those of the tree that have no names.
         note: told what the thread is about to name, before it does.
     """
 
     def __init__(
         self,
-        handles: FolderHandles,
+        folders: OutFolders,
         unnamed: UnnamedFiles,
         note: Callable[[Sequence[Nameless]], None],
     ) -> None:
-        self._handles = handles
+        self._handles = folders.handles
+        self._whole = folders.whole
         self._unnamed = unnamed
         self._note = note
         self._thread: ThreadPoolExecutor | None = None
-        self._filesystems: dict[int, int] = {}  # a handle on each, by device
+        self._filesystems: dict[int, int] = {}  # a handle on each, by device, if it serves
 
     def close(self) -> None:
         """Let go of the thread that syncs, and of what it syncs; idempotent."""
@@ -53,7 +53,7 @@ class Syncing:
             os.close(self._filesystems.popitem()[1])
 
     def watch(self, folders: Iterable[OutFolder]) -> None:
-        """Have a handle on each of their filesystems, before they are written to.
+        """Have a handle on each filesystem that `sync` serves, before these are written to.
 
         A sync tells of errors since its handle was opened, but for those that another program has
         been told of before: one that was opened later may be told of none.
@@ -62,18 +62,20 @@ class Syncing:
             OSError: it can't be had.
         """
         for folder in folders:
-            if folder.device not in self._filesystems:
+            if folder.device not in self._filesystems and self._whole(folder):
                 path, at = self._handles.locate(folder)
                 if at is not None:
                     self._filesystems[folder.device] = os.open(path, os.O_RDONLY, dir_fd=at)
 
-    def together(self, count: int) -> bool:
-        """Whether `sync` serves ``count`` files better than an fsync each.
+    def together(self, admissions: Sequence[Admission]) -> bool:
+        """Whether `sync` serves these files, and better than an fsync each.
 
         Measured on ext4 over virtio: 256 files of 4 KiB take 10 ms with their filesystem, 70 ms
         one by one.
         """
-        return count > SYNC_EACH and CAN_SYNC_FILESYSTEM
+        return len(admissions) > SYNC_EACH and all(
+            self._whole(admission.folder) for admission in admissions
+        )
 
     def sync(self, admissions: Iterable[Admission]) -> EntryError | None:
         """Bring all that was written to the filesystems of ``admissions`` to the disk."""
@@ -89,9 +91,9 @@ class Syncing:
         are synced one by one, at once.
         """
         batch = Batch(files, before)
-        if not CAN_SYNC_FILESYSTEM:  # each was, as it was written
-            return batch
-        if not self.together(len(files)) and all(nameless.fd is not None for nameless in files):
+        if not any(map(self._whole, {nameless.admission.folder for nameless in files})):
+            return batch  # each was synced as it was written
+        if len(files) <= SYNC_EACH and all(nameless.fd is not None for nameless in files):
             for nameless in files:
                 _sync_one(nameless)
             return batch

@@ -20,12 +20,12 @@ from typing import Self
 from p2pxfer.errors import LocalFileError
 from p2pxfer.files.admission import Admission, ExistingPolicy, Gate, kept
 from p2pxfer.files.basis import Basis, open_older
+from p2pxfer.files.durable import make_folders
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolder, OutFolders
 from p2pxfer.files.handles import HANDLES
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.nameless import Batch, Nameless, SmallFile
-from p2pxfer.files.native import sync_filesystem
 from p2pxfer.files.open_files import OpenFiles
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.paths import NameRules
@@ -63,7 +63,7 @@ class OutputTree:
     ) -> None:
         base = os.path.join(os.getcwdb(), os.fsencode(directory))
         try:
-            os.makedirs(base, exist_ok=True)
+            make_folders(base)
             self._folders = OutFolders(base, limit=handles)
         except OSError as error:
             raise LocalFileError(
@@ -71,7 +71,7 @@ class OutputTree:
             ) from error
         self._handles = self._folders.handles
         name_limit = self._handles.name_limit()
-        self._placing = Placing(self._handles, name_limit)
+        self._placing = Placing(self._folders, name_limit)
         self._open_files = OpenFiles(self._handles, self._placing)
         self._gate = Gate(
             self._folders,
@@ -146,11 +146,12 @@ class OutputTree:
         Returns:
             For each None, or why it was removed.
         """
-        together = self._placing.syncing.together(len(finished))
+        admissions = [self._open_files.admission(partial) for partial, _, _ in finished]
+        together = self._placing.syncing.together(admissions)
         batch = []
         for partial, mode, mtime_ns in finished:
             batch.append(self._open_files.seal(partial, mode, mtime_ns, sync=not together))
-        lost = self._placing.syncing.sync(each.admission for each in batch) if together else None
+        lost = self._placing.syncing.sync(admissions) if together else None
         return self._named(batch, lost)
 
     def write_small(self, files: Sequence[SmallFile]) -> list[Nameless]:
@@ -301,11 +302,8 @@ class OutputTree:
                 "a folder was removed while files arrived in it",
                 "run the same command again on both sides",
             )
-        _, at = self._handles.locate(self._folders.root)
         try:
-            self._folders.require_synced()
-            if at is not None and not sync_filesystem(at):
-                os.fsync(at)
+            self._folders.sync()
         except OSError as error:
             raise LocalFileError(f"the disk failed: {error.strerror}") from error
 

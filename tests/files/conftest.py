@@ -6,6 +6,7 @@ import resource
 
 import pytest
 
+from p2pxfer.files import folders
 from p2pxfer.files.writer import OutputTree
 
 
@@ -22,6 +23,12 @@ def few_handles():
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def synced_whole(monkeypatch):
+    """Files are synced with their filesystem, of whatever kind that is here."""
+    monkeypatch.setattr(folders, "syncs_whole", lambda _: True)
 
 
 @pytest.fixture

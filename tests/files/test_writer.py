@@ -358,7 +358,7 @@ def test_small_files_are_nobodys_until_they_are_whole(root):
     assert len(os.listdir("/proc/self/fd")) == handles
 
 
-@pytest.mark.usefixtures("few_handles")
+@pytest.mark.usefixtures("few_handles", "synced_whole")
 def test_several_trees_share_the_handles_that_there_are(root, monkeypatch):
     """However much one of them holds open while the disk is slow, the others write as well."""
     synced = threading.Event()
@@ -378,6 +378,7 @@ def test_several_trees_share_the_handles_that_there_are(root, monkeypatch):
         assert all(tree.name_small(batch) == [None] * 64 for tree, batch in batches)
 
 
+@pytest.mark.usefixtures("synced_whole")
 def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatch):
     """Told once, while the next two are written: these may be lost, the one after them is not."""
     failing = iter([True, False, False, False])
@@ -402,6 +403,7 @@ def test_an_error_of_the_disk_spares_nobody_whom_it_may_concern(root, monkeypatc
     assert sorted(os.listdir(root)) == [f"3{n}" for n in range(5)]
 
 
+@pytest.mark.usefixtures("synced_whole")
 def test_what_is_synced_was_open_before_anything_was_written(root, monkeypatch):
     """Else an error of the disk that another program hears of first would be told to nobody."""
     synced = []
@@ -515,6 +517,7 @@ def test_without_a_thread_to_sync_in(root, monkeypatch):
     assert sorted(os.listdir(root)) == [str(n) for n in range(9)]
 
 
+@pytest.mark.usefixtures("synced_whole")
 def test_a_filesystem_below_that_fails_to_sync(root, monkeypatch):
     """What is mounted inside the target is brought to the disk, too, or there is no receipt."""
 

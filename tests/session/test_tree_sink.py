@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 
 from p2pxfer.errors import IntegrityError, NoSpace
-from p2pxfer.files import syncing
+from p2pxfer.files import folders, syncing
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.hashing import FileRoot, block_digest, zero_digest
 from p2pxfer.files.journal import Journal, Journals
@@ -98,6 +98,7 @@ def test_an_error_of_the_disk_concerns_what_was_written_by_then(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return True
 
+    monkeypatch.setattr(folders, "syncs_whole", lambda _: True)
     monkeypatch.setattr(syncing, "sync_filesystem", sync)
     sink, entries = sink_of(), [file(b"%04d" % number, 4) for number in range(batch + 10)]
     sink.admit(0, entries)
