@@ -92,10 +92,11 @@ class Placement(Struct, frozen=True):
             return TreeSink(tree, self.directory, name=self.name, max_size=limit)
         if self.device is not None:
             try:
-                return StreamSink(self.device.open("wb", buffering=0), max_size=limit)
+                device = self.device.open("wb", buffering=0)
             except OSError as error:
                 what = f"{self.device} can't be written: {error.strerror}"
                 raise LocalFileError(what) from error
+            return StreamSink(device, own=device, max_size=limit)
         assert not isinstance(acceptance.output, Path)
         return StreamSink(acceptance.output, max_size=limit)
 

@@ -7,13 +7,15 @@ event loop, no machine.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final, NamedTuple, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from p2pxfer.errors import IntegrityError, LocalFileError
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.basis import Basis
+from p2pxfer.files.durable import sync_output
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.hashing import FileRoot, WholeRoots, block_digest, zero_digest
 from p2pxfer.files.partial import PartialFile
@@ -229,10 +231,19 @@ class ByteWriter(Protocol):
 
 
 class StreamSink:
-    """One file's content, written on as it comes, each block once it is verified."""
+    """One file's content, written on as it comes, each block once it is verified.
 
-    def __init__(self, out: ByteWriter, *, max_size: int | None = None) -> None:
+    Args:
+        out: takes it; a file or a disk below it is synced in the end.
+        own: what `close` closes with the sink, if anything: ``out`` may be the caller's.
+        max_size: bytes that are taken, None for any number.
+    """
+
+    def __init__(
+        self, out: ByteWriter, *, own: BinaryIO | None = None, max_size: int | None = None
+    ) -> None:
         self._out = out
+        self._own = own
         self._max_size = max_size
         self._size = 0
         self._file: IncomingFile | None = None
@@ -291,11 +302,26 @@ class StreamSink:
         return results
 
     def finish(self) -> None:
-        """Let the last bytes go."""
-        self._put(b"")
+        """Let the last bytes go; what can be synced is on the disk after that.
 
-    def close(self, *, keep: bool) -> None:  # the protocol's shape
+        Raises:
+            LocalFileError: it can't be.
+        """
+        self._put(b"")
+        try:
+            fd = self._out.fileno()  # type: ignore[attr-defined]
+        except (AttributeError, OSError):  # nothing that the system knows
+            return
+        try:
+            sync_output(fd)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def close(self, *, keep: bool) -> None:  # noqa: ARG002  # the protocol's shape
         """Nothing to remove: what was written on is gone."""
+        if self._own is not None:
+            with contextlib.suppress(OSError):  # what had to get there was synced
+                self._own.close()
 
     def _put(self, data: Payload) -> None:
         rest = memoryview(data)
@@ -307,7 +333,11 @@ class StreamSink:
                 rest = rest[written:]
             self._out.flush()
         except OSError as error:
-            raise LocalFileError(f"the output can't be written: {error.strerror}") from error
+            raise _unwritable(error) from error
+
+
+def _unwritable(error: OSError) -> LocalFileError:
+    return LocalFileError(f"the output can't be written: {error.strerror}")
 
 
 class TextSink(StreamSink):

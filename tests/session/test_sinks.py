@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from p2pxfer.errors import IntegrityError, LocalFileError
 from p2pxfer.files.hashing import block_digest, zero_digest
 from p2pxfer.manifest import EntryKind, Failure
+from p2pxfer.session.placement import Acceptance, place
 from p2pxfer.session.sinks import Arrived, Ended, StreamSink, TextSink, Written, checked
 from p2pxfer.transfer.actions import BeginFile, EndFile, WriteBlock
+from tests import namespaces
 from tests.session.ends import MTIME, file, file_root, folder
 
 
@@ -110,6 +117,66 @@ def test_a_closed_pipe_is_a_local_error():
 
     with pytest.raises(LocalFileError, match="Broken pipe"):
         StreamSink(Closed()).apply([begin(4), block(b"data")], idle=True)
+
+
+@pytest.fixture
+def disk():
+    """A block device, as ``-o /dev/sdb`` names one."""
+    namespaces.require()
+    with tempfile.NamedTemporaryFile() as image:
+        image.truncate(1 << 20)
+        words = ["losetup", "--find", "--show", image.name]
+        device = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+        yield Path(device)
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_disk_has_a_stream_for_good_before_that_is_told(disk, monkeypatch, fails):
+    """What it tells of only when it is synced is told; it is closed in any case."""
+    synced, real = [], os.fsync
+
+    def sync(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+        if fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    handles = os.listdir("/proc/self/fd")
+    sink = place(Acceptance(output=disk), single=True).open()
+    sink.apply([begin(4), block(b"data"), end(b"data")], idle=True)
+    if fails:
+        with pytest.raises(LocalFileError, match="the output can't be written: Input/output error"):
+            sink.finish()
+    else:
+        sink.finish()
+    sink.close(keep=False)
+    assert os.listdir("/proc/self/fd") == handles
+    assert (synced, disk.read_bytes()[:4]) == ([str(disk)], b"data")
+
+
+def test_what_a_stream_is_written_to_stays_open_and_is_synced_if_it_is_a_file(
+    tmp_path, monkeypatch
+):
+    """Standard output is the caller's, and may lead to a file; a pipe or a device has no disk."""
+    path, synced = tmp_path / "f", []
+
+    def sync(fd: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), path.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    reader, writer = os.pipe()
+    with path.open("wb") as out, open(writer, "wb") as pipe, open(os.devnull, "wb") as null:
+        for each in (out, pipe, null):
+            sink = StreamSink(each)
+            sink.apply([begin(4), block(b"data")], idle=True)
+            sink.finish()
+            sink.close(keep=False)
+            assert not each.closed
+    with open(reader, "rb") as rest:
+        assert rest.read() == b"data"
+    assert synced == [(str(path), b"data")]
 
 
 def test_a_text_is_kept_and_what_is_no_text_replaced():
