@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from p2pxfer.peer.udp import BatchTransport, Sink
+from p2pxfer.peer.udp import BatchTransport, Sink, hand_over
 
 FRAME = 4  # bytes before the data: channel number and length
 MOST_WAITING = 256 * 1024  # bytes in front of a stream at which nothing more is sent
@@ -104,7 +104,7 @@ class Relay:
                 if channel in self._inner.channel_to_peer and FRAME + length <= len(frame):
                     records.append(frame[FRAME : FRAME + length])
             else:
-                self._inner.datagram_received(frame, None)
+                hand_over(self._inner, frame, None)
         if records and self._sink is not None:
             self._sink(records, now)
 
@@ -123,7 +123,7 @@ class Relay:
             if self._sink is not None and first >> 14 == 1:
                 frames.append(frame)
             else:
-                self._inner.datagram_received(frame, None)
+                hand_over(self._inner, frame, None)
         self._rest = data[at:]
         if frames:
             self._take(frames, now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,16 @@ READ = 640 * 1024  # and bytes after which there is no further one,
 TAKEN = 160  # and datagrams
 
 Sink = Callable[[list[bytes], float], None]
+
+_UNREADABLE = (struct.error, ValueError, LookupError)  # what parsers raise over a datagram
+
+
+def hand_over(protocol: Any, data: bytes, address: Any) -> None:
+    """Have ``protocol`` take what anybody may have sent: if it chokes on it, that alone is lost."""
+    try:  # noqa: SIM105  # a context manager takes longer, and this may be each of many
+        protocol.datagram_received(data, address)
+    except _UNREADABLE:
+        pass
 
 
 class BatchTransport(asyncio.DatagramTransport):
@@ -117,7 +128,7 @@ class BatchTransport(asyncio.DatagramTransport):
             if packet[0] in self._diverted:
                 taken.append(packet)
             elif not self._closing:
-                self._protocol.datagram_received(packet, address)
+                hand_over(self._protocol, packet, address)
 
     # Sending
 

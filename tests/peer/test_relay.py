@@ -18,6 +18,7 @@ LAN = (*CABLE, "addr add 10.9.0.1/24 dev d0", "addr add 10.9.0.2/24 dev d0")
 LAN6 = ("addr add fd00:9::1/64 dev d0 nodad", "addr add fd00:9::2/64 dev d0 nodad")
 ALICE = {"username": "alice", "credential": "s3cret"}
 RECORD = b"\x17\xfe\xfd"
+UNREADABLE = b"what aioice chokes on.."
 PEER = ("192.0.2.7", 7)
 
 
@@ -87,6 +88,8 @@ class Inner(asyncio.Protocol):
 
     def datagram_received(self, data, _addr) -> None:
         self.others.append(data)
+        if UNREADABLE in data:
+            raise struct.error
 
 
 class Outer:
@@ -151,6 +154,17 @@ async def test_frames_of_a_stream_in_any_pieces(stream):
         assert sorted(inner.others) == [stun, stun, dtls]
         taken.clear()
         inner.others.clear()
+
+
+async def test_a_frame_that_cannot_be_read_is_lost_alone(stream):
+    """A stranger's, in the midst of records: they arrive, and the stream goes on."""
+    _, _, inner, taken = stream
+    relayed = frame(0x4000, b"\x01" + UNREADABLE)
+    own = b"\x01\x01\x00\x18" + bytes(16) + UNREADABLE + b"\0"
+    inner.data_received(relayed + frame(0x4000, RECORD) + own[:9])
+    inner.data_received(own[9:] + frame(0x4000, RECORD))
+    assert taken == [RECORD] * 2
+    assert sorted(inner.others) == [own, relayed]
 
 
 async def test_frames_are_written_padded_and_a_full_stream_blocks(stream):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
@@ -90,6 +91,31 @@ async def test_each_datagram_of_a_batch_goes_where_its_kind_belongs():
         assert [await taker.arrived.get() for _ in range(2)] == [STUN, STUN]
         expected = [*data, *data[:2], RECORD]
         assert [await diverted.get() for _ in expected] == expected
+
+
+class Choking(Taker):
+    """Raises over everything, as parsers do over what strangers send."""
+
+    def datagram_received(self, data, addr) -> None:
+        super().datagram_received(data, addr)
+        raise (struct.error, IndexError, KeyError, UnicodeError)[len(data) % 4]
+
+
+async def test_a_datagram_that_cannot_be_read_is_lost_alone():
+    """Not what was read together with it; nor is it worth a line in the log."""
+    loop = asyncio.get_running_loop()
+    receiver, taker = await loop.create_datagram_endpoint(Choking, local_addr=("127.0.0.1", 0))
+    async with endpoint(remote_addr=receiver.get_extra_info("sockname")) as (sender, _):
+        lists: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        receiver.divert(b"\x17", lambda packets, _: lists.put_nowait(packets))
+        strange = [STUN + bytes(number) for number in range(4)]
+        for datagram in strange:
+            sender.sendto(RECORD)
+            sender.sendto(datagram)
+        assert [await taker.arrived.get() for _ in strange] == strange
+        assert lists.get_nowait() == [RECORD] * 4
+    receiver.close()
+    await taker.lost.wait()
 
 
 async def test_what_nobody_diverts_any_more_reaches_the_protocol():
