@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from p2pxfer.errors import PeerMisbehaved
 
+MAX_CANDIDATES = 128  # of one peer; an honest one has a dozen
 LAST_PORT = 0xFFFF
 LAST_PRIORITY = 0xFFFFFFFF
 ICE_CHARS = r"[A-Za-z0-9+/]"  # RFC 8839 section 5.1

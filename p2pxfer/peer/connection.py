@@ -16,7 +16,17 @@ from aiortc import RTCDataChannel
 from msgspec.structs import replace
 
 from p2pxfer.errors import ConnectionFailed, PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.peer import diagnosis, ice, inflow, parting, patience, renegotiation, rtc, seam
+from p2pxfer.peer import (
+    diagnosis,
+    ice,
+    inflow,
+    parting,
+    patience,
+    renegotiation,
+    rtc,
+    seam,
+    strangers,
+)
 from p2pxfer.peer.channel import BEST_MESSAGE, LABEL, Channel, RtcChannel, accepted
 from p2pxfer.peer.negotiation import Negotiation
 from p2pxfer.peer.path import PathInfo
@@ -201,6 +211,7 @@ class PeerConnection:
                 on_candidate=self._said.found,
             )
             inflow.bound(peer, self._fail)
+            strangers.attach(peer)
             if self._agent is not None or stock:
                 break
             peer.remove_all_listeners()

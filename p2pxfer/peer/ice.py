@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aioice import ice, stun, turn
 
-from p2pxfer.peer import gathering, transports, triggered, tunnels
+from p2pxfer.peer import gathering, strangers, transports, triggered, tunnels
 from p2pxfer.peer.candidates import Candidate
 from p2pxfer.peer.headstart import HeadStart
 from p2pxfer.peer.servers import Endpoint
@@ -228,6 +228,8 @@ class Agent:
         for addresses in gathering.own_addresses(loopback=self._loopback):
             found = await connection.get_component_candidates(component=1, addresses=addresses)
             if found:
+                for protocol in connection._protocols:
+                    strangers.guard(protocol)
                 tunnels.prefer_others(found)
                 connection._local_candidates += found
                 self.kinds.add("host")
@@ -256,6 +258,7 @@ class Agent:
     async def _use_relay(self, protocol: ice.StunProtocol) -> None:
         """Tell of a relay at once, try it when direct pairs have had their chance."""
         connection = self._connection
+        strangers.guard(protocol)
         self._relays.append(protocol)
         connection._local_candidates.append(protocol.local_candidate)
         self._relay_found.set()

@@ -15,10 +15,8 @@ from typing import Any
 from aiortc import RTCIceCandidate, RTCPeerConnection
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.peer.candidates import Candidate
+from p2pxfer.peer.candidates import MAX_CANDIDATES, Candidate
 from p2pxfer.peer.ice import Agent
-
-MAX_CANDIDATES = 128  # of one peer; an honest one has a dozen
 
 
 class RemoteCandidates:
