@@ -13,6 +13,8 @@ MIN_BLOCK = 256 * 1024
 MAX_BLOCK = 4 * 1024 * 1024
 BLOCKS_WANTED = 2048  # below 2,000-odd blocks a file the block list stays small (rsync, syncthing)
 UNKNOWN_SIZE = -1  # of a stream, until its end
+MAX_PATH = 57_344  # bytes; 200 components of 255 fit, where PATH_MAX binds one call, not a tree
+LAST_DATE = 2**63 - 1  # in ns: of the year 2262; the first one is as far before 1970
 
 
 class TransferKind(IntEnum):
@@ -55,7 +57,7 @@ class Entry(NamedTuple):
         path: relative, components joined by ``/``, bytes as the sender's filesystem has them.
         size: bytes of a file's content when it was walked, `UNKNOWN_SIZE` for a stream, else 0.
         mode: permission bits, 0 to 0o7777.
-        mtime_ns: modification time, nanoseconds since the epoch; may be negative.
+        mtime_ns: modification time, nanoseconds since the epoch; may be negative. See `carried`.
         target: a symlink's target, else empty.
     """
 
@@ -65,6 +67,13 @@ class Entry(NamedTuple):
     mode: int
     mtime_ns: int
     target: bytes = b""
+
+
+def carried(mtime_ns: int) -> int:
+    """The nearest date that an entry carries; filesystems hold some before 1677 or after 2262."""
+    if -LAST_DATE <= mtime_ns <= LAST_DATE:
+        return mtime_ns
+    return LAST_DATE if mtime_ns > 0 else -LAST_DATE
 
 
 def block_size(size: int) -> int:

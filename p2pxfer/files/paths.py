@@ -11,8 +11,8 @@ import os
 from enum import Enum
 
 from p2pxfer.errors import UnsafeName
+from p2pxfer.manifest import MAX_PATH
 
-MAX_PATH = 65_535  # bytes; Linux's PATH_MAX of 4,096 binds one call, not a tree
 MAX_DEPTH = 2_048  # components
 MAX_TARGET = 4_095  # bytes of a symlink's target: PATH_MAX without its NUL
 WINDOWS_NAME = 255  # UTF-16 code units in a component (Naming Files, Paths, and Namespaces)

@@ -21,7 +21,7 @@ from msgspec import Struct
 from p2pxfer.files.closing import close_all
 from p2pxfer.files.failures import EntryError, reading
 from p2pxfer.files.handles import HANDLES, Folder, FolderHandles
-from p2pxfer.manifest import MIN_BLOCK, Entry, Failure
+from p2pxfer.manifest import MIN_BLOCK, Entry, Failure, carried
 
 TICK = 20_000_000  # nanoseconds: what a file system dates by is no later than that behind the clock
 TOGETHER = 32  # files that were read and are closed together
@@ -42,16 +42,18 @@ class SourceFile:
     """A regular file, open; made by `SourceTree.open`.
 
     Attributes:
-        size: bytes, when it was opened; likewise ``mode`` (permission bits) and ``mtime_ns``.
+        size: bytes, when it was opened; likewise ``mode`` (permission bits) and ``mtime_ns``, as
+            an entry carries it.
     """
 
-    __slots__ = ("_data_at", "_fd", "_hole_at", "mode", "mtime_ns", "size")
+    __slots__ = ("_data_at", "_dated", "_fd", "_hole_at", "mode", "mtime_ns", "size")
 
     def __init__(self, fd: int, found: os.stat_result) -> None:
         self._fd = fd
         self.size = found.st_size
         self.mode = stat.S_IMODE(found.st_mode)
-        self.mtime_ns = found.st_mtime_ns
+        self._dated = found.st_mtime_ns
+        self.mtime_ns = carried(self._dated)
         self._hole_at = self._data_at = 0  # a hole known to be there: from one to the other
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -109,7 +111,7 @@ class SourceFile:
             found = os.fstat(self._fd)
         except OSError:
             return Failure.UNREADABLE
-        if found.st_size != self.size or found.st_mtime_ns != self.mtime_ns:
+        if found.st_size != self.size or found.st_mtime_ns != self._dated:
             return Failure.CHANGED
         return Failure.VANISHED if found.st_nlink == 0 else None
 
@@ -124,7 +126,7 @@ class Content(Struct, frozen=True):
     """What `SourceTree.read_small` found.
 
     Attributes:
-        size: bytes, when it was opened; likewise ``mode`` and ``mtime_ns``.
+        size: bytes, when it was opened; likewise ``mode``, and ``mtime_ns`` as an entry carries it.
         data: all of them; None with a failure, or when the file has outgrown the limit and is to
             be opened and read in blocks.
         failure: why it can't be sent as a whole, or None.
@@ -282,7 +284,7 @@ def _as_listed(fd: int, entry: Entry) -> Content | None:
         found = os.fstat(fd)
     except OSError:
         return None
-    size, mtime_ns, mode = len(data), found.st_mtime_ns, found.st_mode
+    size, mtime_ns, mode = len(data), carried(found.st_mtime_ns), found.st_mode
     if size != entry.size or size != found.st_size or mtime_ns != entry.mtime_ns:
         return None
     if found.st_ctime_ns >= began:
@@ -297,12 +299,12 @@ def _as_it_is(fd: int, limit: int) -> Content:
         EntryError: it did, or is a regular file no longer.
     """
     before = _regular(fd)
-    size, mode, mtime_ns = before.st_size, stat.S_IMODE(before.st_mode), before.st_mtime_ns
+    size, mode, mtime_ns = before.st_size, stat.S_IMODE(before.st_mode), carried(before.st_mtime_ns)
     if size > limit:
         return Content(size, mode, mtime_ns)
     data = pread(fd, size + 1, 0)
     after = os.fstat(fd)
-    if len(data) != size or after.st_size != size or after.st_mtime_ns != mtime_ns:
+    if len(data) != size or after.st_size != size or after.st_mtime_ns != before.st_mtime_ns:
         raise EntryError(Failure.CHANGED, "it changed while it was read")
     return Content(size, mode, mtime_ns, data)
 

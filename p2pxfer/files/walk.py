@@ -29,8 +29,8 @@ from p2pxfer.files.ignore import (
     excluded,
     split_lines,
 )
-from p2pxfer.files.paths import MAX_DEPTH, MAX_PATH
-from p2pxfer.manifest import Entry, EntryKind
+from p2pxfer.files.paths import MAX_DEPTH
+from p2pxfer.manifest import MAX_PATH, Entry, EntryKind, carried
 
 Named = str | bytes | os.PathLike[str]
 Symlinks = Literal["keep", "follow", "skip"]
@@ -258,11 +258,12 @@ class _Walk:
 
 
 def _file(path: bytes, found: os.stat_result) -> Entry:
-    return Entry(_FILE, path, found.st_size, stat.S_IMODE(found.st_mode), found.st_mtime_ns)
+    mode, mtime_ns = stat.S_IMODE(found.st_mode), carried(found.st_mtime_ns)
+    return Entry(_FILE, path, found.st_size, mode, mtime_ns)
 
 
 def _entry(kind: EntryKind, path: bytes, found: os.stat_result, target: bytes = b"") -> Entry:
-    return Entry(kind, path, 0, stat.S_IMODE(found.st_mode), found.st_mtime_ns, target)
+    return Entry(kind, path, 0, stat.S_IMODE(found.st_mode), carried(found.st_mtime_ns), target)
 
 
 def _arguments(paths: Sequence[Named]) -> list[_Argument]:

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -297,10 +297,11 @@ class SendSide:
     async def _list(self, room: int) -> None:
         """Have the machine know more entries."""
         try:
-            found = await self._walk.some(room)
+            self._add(await self._walk.some(room), room)
         except Exception as error:  # noqa: BLE001  # raised where the transfer is driven
             self.exchange.fail(error)
-            return
+
+    def _add(self, found: Sequence[Found | Skipped], room: int) -> None:
         entries: list[Entry] = []
         for item in found:
             if isinstance(item, Skipped):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from p2pxfer.manifest import UNKNOWN_SIZE, Entry, EntryKind
+from p2pxfer.manifest import LAST_DATE, MAX_PATH, UNKNOWN_SIZE, Entry, EntryKind
 from p2pxfer.transfer import messages as m
 
 MAX_MODE: Final = 0o7777
@@ -30,9 +30,9 @@ def encoded_size(entry: Entry) -> int:
         ValueError: its path, target or time is more than the protocol carries.
     """
     path, target = len(entry.path), len(entry.target)
-    if not 0 < path <= m.MAX_PATH or target > m.MAX_TARGET:
+    if not 0 < path <= MAX_PATH or target > m.MAX_TARGET:
         raise ValueError("a path or target is empty or too long for the protocol")
-    if not -m.MAX_SIZE <= entry.mtime_ns <= m.MAX_SIZE:
+    if not -LAST_DATE <= entry.mtime_ns <= LAST_DATE:
         raise ValueError("a time is too far away for the protocol")
     return ENTRY_OVERHEAD + path + target
 
@@ -67,7 +67,7 @@ def read_page(body: memoryview) -> m.Page:
             and (target > 0) == (kind == _SYMLINK)
             and kind in _KINDS
             and mode <= MAX_MODE
-            and 0 < path <= m.MAX_PATH
+            and 0 < path <= MAX_PATH
             and target <= m.MAX_TARGET
             and stop <= end
         ):

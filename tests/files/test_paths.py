@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from p2pxfer.errors import UnsafeName
-from p2pxfer.files.paths import MAX_DEPTH, MAX_PATH, NameRules, SafePath, safe_target
+from p2pxfer.files.paths import MAX_DEPTH, NameRules, SafePath, safe_target
+from p2pxfer.manifest import MAX_PATH
 
 ATTACKS = [
     b"",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
@@ -13,7 +14,7 @@ from p2pxfer.files import reader
 from p2pxfer.files.failures import EntryError
 from p2pxfer.files.reader import SourceTree
 from p2pxfer.files.walk import Found, walk
-from p2pxfer.manifest import EntryKind, Failure
+from p2pxfer.manifest import LAST_DATE, EntryKind, Failure
 from tests.files.trees import without_privilege
 
 
@@ -91,6 +92,24 @@ def test_a_file_changed_in_place_is_noticed(top, sources):
     os.utime(path, ns=(1, 1))
     assert file.changed() is Failure.CHANGED
     file.close()
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["before it was listed", "after"])
+def test_a_date_that_no_entry_carries(top, sources, listed):
+    """It is told as the nearest that one does, in all ways of reading; a later one is a change."""
+    path, far = top / "in" / "file", 10_413_792_000  # the year 2300
+    os.utime(path, (far, far) if listed else None)
+    found = file_of(top)
+    os.utime(path, (far, far))
+    with contextlib.closing(sources.open(*found)) as file:
+        assert file.mtime_ns == LAST_DATE == (found[1].mtime_ns if listed else LAST_DATE)
+        assert file.changed() is None
+        for _ in range(2):  # as it is, and once nothing about it has changed of late as listed
+            (content,) = sources.read_small([found])
+            assert (content.mtime_ns, content.data) == (LAST_DATE, b"0123456789" * 100)
+            time.sleep(0.05)
+        os.utime(path, (far + 1, far + 1))
+        assert file.changed() is Failure.CHANGED
 
 
 def test_a_deleted_file_is_noticed(top, sources):

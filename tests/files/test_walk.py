@@ -13,7 +13,7 @@ import pytest
 
 from p2pxfer.errors import LocalFileError, UsageError
 from p2pxfer.files.walk import ROOT_NAME, Found, Skipped, WalkOptions, walk
-from p2pxfer.manifest import EntryKind
+from p2pxfer.manifest import MAX_PATH, EntryKind
 from tests.files.trees import without_privilege
 
 
@@ -252,6 +252,24 @@ def test_depth_300_with_few_descriptors(top):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert len(items) == 1 + 2 * 300
     assert skipped(items) == {}
+
+
+def test_a_path_longer_than_an_entry_carries(top):
+    """It is reported by its name, and what is beside it is sent."""
+    name, path = "d" * 255, b"top"
+    fd = os.open(top, os.O_RDONLY)
+    while len(path) + 256 <= MAX_PATH:
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd, path = below, path + b"/" + name.encode()
+    most = MAX_PATH - len(path) - 1
+    for length in (most, most + 1):
+        os.close(os.open("f" * length, os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
+    items = list(walk([top]))
+    assert skipped(items) == {path + b"/" + b"f" * (most + 1): "its path is too long"}
+    assert paths(items)[-1] == path + b"/" + b"f" * most
 
 
 def test_the_walk_is_lazy(top):

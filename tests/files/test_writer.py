@@ -180,6 +180,23 @@ def test_a_symlink_arrives_with_its_mtime(out, root):
     assert os.lstat(root / "l").st_mtime_ns == 2_000_000_000
 
 
+@pytest.mark.parametrize("mtime_ns", [-(2**63), 2**63 - 1])
+def test_a_date_that_the_disk_may_not_hold(out, root, mtime_ns):
+    """Whatever comes of it: a file large or small, a symlink and a folder arrive all the same."""
+    out.admit(folder_entry(b"d", 0o750, mtime_ns))
+    partial = out.open_file(admit_file(out, b"d/large"), 5)
+    partial.write_at(0, [b"large"])
+    assert partial.commit(0o640, mtime_ns) == b"large"
+    small = [SmallFile(admit_file(out, b"d/small"), b"small", 0o640, mtime_ns)]
+    assert out.name_small(out.sync_small(out.write_small(small))) == [None]
+    link = Entry(EntryKind.SYMLINK, b"d/link", 0, 0o777, mtime_ns, b"small")
+    out.make_symlink(out.admit(link))
+    out.finish()
+    assert {path.name: path.read_bytes() for path in (root / "d").iterdir()} == {
+        "large": b"large", "small": b"small", "link": b"small",
+    }  # fmt: skip
+
+
 def test_unsafe_targets_only_when_asked_for(out, tmp_path):
     """Absolute and leaving targets are refused, unless the user takes them."""
     out.admit(folder_entry(b"d"))

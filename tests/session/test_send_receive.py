@@ -26,6 +26,7 @@ from p2pxfer.files import hashing
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.reader import SourceFile
 from p2pxfer.files.space import Space
+from p2pxfer.manifest import LAST_DATE
 from p2pxfer.peer.channel import HIGH_WATER
 from p2pxfer.progress import (
     Advanced,
@@ -145,6 +146,35 @@ async def test_a_tree_arrives_as_it_was(transfer, tree):
     assert [path for path, *_ in finished_files(both.sent)] == [
         path for path, *_ in finished_files(both.received)
     ]
+
+
+async def test_dates_that_no_entry_carries(transfer, tree):
+    """A file, a folder and a symlink of the year 2300 arrive whole, dated as late as can be."""
+    far = 10_413_792_000
+    for name in ("small", "deep/er/large", "link", "empty folder"):
+        os.utime(tree / name, (far, far), follow_symlinks=False)
+    listed = {
+        name: (mode, min(mtime_ns, LAST_DATE), content)
+        for name, (mode, mtime_ns, content) in listing(tree).items()
+    }
+    both = transfer(tree)
+    assert [type(end) for end in await both.ends()] == [Summary, Summary]
+    assert listing(both.out / "tree") == listed
+
+
+async def test_a_progress_that_raises_ends_it(transfer, tmp_path, monkeypatch):
+    """Also where nothing but the listing of what is sent hears of it."""
+
+    def emit(event) -> None:
+        if isinstance(event, Offered):
+            raise ValueError("no room on the screen")
+
+    (tmp_path / "file").write_text("x")
+    both = transfer(tmp_path / "file")
+    monkeypatch.setattr(both.sent, "emit", emit)
+    sent, received = await both.ends()
+    assert "no room on the screen" in str(sent)
+    assert isinstance(received, PeerGone)
 
 
 async def test_several_arguments(transfer, tmp_path):
@@ -617,7 +647,7 @@ async def test_a_place_that_cannot_be_closed(transfer, tree, monkeypatch, home):
     _, received = await transfer(tree, to={"resume": "auto"}).ends()
     assert isinstance(received, OSError)
     assert ".journal" in remembered(home)
-    assert not [handle for handle in handles() if handle.endswith(".journal")]
+    assert not [handle for handle in handles() if handle.startswith(str(home))]
 
 
 def handles() -> list[str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pxfer.errors import PeerMisbehaved
-from p2pxfer.manifest import Entry, EntryKind, Failure, TransferKind
+from p2pxfer.manifest import LAST_DATE, MAX_PATH, Entry, EntryKind, Failure, TransferKind
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer.entries import MAX_ENTRIES_BYTES, encoded_size
 from p2pxfer.transfer.frames import MAX_BODY, decode, encode, header
@@ -242,9 +242,9 @@ def test_a_frame_over_the_limit_is_not_written():
     "bad",
     [
         Entry(EntryKind.FILE, b"", 0, 0, 0),
-        Entry(EntryKind.FILE, b"a" * (m.MAX_PATH + 1), 0, 0, 0),
+        Entry(EntryKind.FILE, b"a" * (MAX_PATH + 1), 0, 0, 0),
         Entry(EntryKind.SYMLINK, b"a", 0, 0, 0, b"t" * (m.MAX_TARGET + 1)),
-        Entry(EntryKind.FILE, b"a", 0, 0, 2**63),
+        Entry(EntryKind.FILE, b"a", 0, 0, LAST_DATE + 1),
     ],
 )
 def test_an_entry_that_no_page_holds_is_told_to_the_session(bad):

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved, TransferError
-from p2pxfer.manifest import Entry, EntryKind, Failure
+from p2pxfer.manifest import MAX_PATH, Entry, EntryKind, Failure
 from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
 from p2pxfer.transfer import receipt as r
@@ -327,7 +327,7 @@ def test_the_longest_entries_get_pages_of_their_own():
     """Two of them would not fit one message of every channel."""
     sender = new()
     feed(sender, HELLO)
-    sender.add_entries([file(b"s", 1), *[file(b"a" * m.MAX_PATH, 1)] * 2])
+    sender.add_entries([file(b"s", 1), *[file(b"a" * MAX_PATH, 1)] * 2])
     pages = [x.message for x in drain(sender) if isinstance(x, a.Send)]
     assert [len(page.entries) for page in pages] == [2, 1]
 
