@@ -91,20 +91,45 @@ class Night:
 
 
 def test_the_nightly_backup(machine, listed, code_file, pytestconfig):
-    """Three nights: each gets a folder of its own that is whole, and the oldest goes."""
+    """Three nights: each gets a folder of its own, and the oldest goes.
+
+    Partial ones make no whole one go, and stay for as long as these do. What a clock named that
+    was ahead stays, and counts for nothing.
+    """
     data = machine.path / "data"
     data.mkdir()
     night = Night(machine, pytestconfig.rootpath, code_file, KEEP="2")
-    kept: list[str] = []
-    for number in range(3):
-        (data / f"of night {number}").write_text(f"{number}")
+    others = {"2999-01-01T02.00.00", "not a night"}
+    whole, *partial = "2001-01-01T02.00.00", *[f"2001-01-0{n}T02.00.00.partial" for n in (2, 3, 4)]
+
+    def there() -> set[str]:
+        return set(os.listdir(machine.there)) - others
+
+    def next_night(ends: int) -> str:
+        before = there()
         receiver = night.receive(machine.there)
         sender = night.send(data)
-        assert (sender.end(), receiver.end()) == (0, 0), receiver.err
-        (new,) = set(os.listdir(machine.there)) - set(kept)
-        kept = [*kept, new][-2:]
-        assert sorted(os.listdir(machine.there)) == kept
-        assert listed(machine.there / new / "data") == listed(data)
+        assert (sender.end(), receiver.end()) == (ends, ends), receiver.err
+        (new,) = there() - before
+        return new
+
+    for name in (whole, *partial, *others):
+        (machine.there / name).mkdir()
+    (data / "file").write_text("of the first night")
+    first = next_night(0)
+    assert there() == {whole, *partial[1:], first}
+    (data / "other").write_text("of the second night")
+    second = next_night(0)
+    assert there() == {first, second}
+    assert listed(machine.there / second / "data") == listed(data)
+    for name in (whole, *partial):
+        (machine.there / name).mkdir()
+    os.mkfifo(data / "pipe")
+    third = next_night(9)
+    assert third.endswith(".partial")
+    assert there() == {whole, first, second, third}
+    assert (machine.there / first / "data" / "file").read_text() == "of the first night"
+    assert others < set(os.listdir(machine.there))
 
 
 def test_a_night_with_a_crash(machine, listed, code_file, pytestconfig):
