@@ -63,7 +63,9 @@ class Admission(Struct, eq=False):
         ours: what an earlier run of this transfer put there and nobody has touched; None where
             there is none, or what is there may be replaced in any case.
         twin: what is there, and stays in any case: it may be just what is sent. Nothing of it may
-            be told before all of that has come; None where nothing suggests so.
+            be told before all of that has come, unless it is ``placed``; None where nothing
+            suggests so.
+        placed: an earlier run of this transfer seems to have put the twin there.
     """
 
     entry: Entry
@@ -78,6 +80,7 @@ class Admission(Struct, eq=False):
     older: Identity | None = None
     ours: Identity | None = None
     twin: Identity | None = None
+    placed: bool = False
 
     def refuse(self, error: EntryError) -> None:
         """Note why it is not taken."""
@@ -209,11 +212,16 @@ class Gate:
         return [] if self.journal is None else self.journal.placed_earlier(path)
 
     def _is_ours(self, admission: Admission, found: os.stat_result | None) -> bool:
-        """Whether an earlier run of this transfer put it there, and nobody touched it since."""
-        wanted = admission.name
+        """Whether an earlier run of this transfer put it there, and nobody touched it since.
+
+        Where files are numbered anew at each mount (FAT), size and mtime are all there is to know
+        one by. That will do to compare it, not to replace it.
+        """
+        wanted, alike = admission.name, None
         for placed in self._placed(admission.entry.path):
             there = found
             if placed.name != wanted:  # it had to take another name then
+                there = None
                 path, at = self._handles.locate(admission.folder, placed.name)
                 with contextlib.suppress(FileNotFoundError):
                     there = os.stat(path, dir_fd=at, follow_symlinks=False)
@@ -227,7 +235,20 @@ class Gate:
                 if self._existing not in (ExistingPolicy.OVERWRITE, ExistingPolicy.UPDATE):
                     admission.ours = placed.identity
                 return True
-        return False
+            if self._seems_placed(admission.entry, there, placed):
+                alike = placed.name, Identity.of(there)
+        if alike is None:
+            return False
+        admission.name, admission.twin = alike
+        admission.exists = admission.placed = True
+        return True
+
+    def _seems_placed(self, entry: Entry, there: os.stat_result, placed: Placed) -> bool:
+        if self._existing in (ExistingPolicy.OVERWRITE, ExistingPolicy.UPDATE):
+            return False  # it may be replaced in any case
+        regular = entry.kind is EntryKind.FILE and stat.S_ISREG(there.st_mode)
+        alike = Identity.of(there)[1:] == placed.identity[1:]
+        return regular and alike and there.st_size == entry.size
 
     def _make_directory(self, admission: Admission, found: os.stat_result | None) -> None:
         entry, parent, name = admission.entry, admission.folder, admission.name
@@ -235,7 +256,7 @@ class Gate:
             raise EntryError(Failure.EXISTS, "something that is no folder is in the way")
         if found is None:
             if self.journal is not None:
-                self.journal.placed([Placed(entry.path, name, Identity(0, 0, 0, 0))])
+                self.journal.placed([Placed(entry.path, name, Identity(0, 0, 0))])
             path, at = self._handles.locate(parent, name)
             try:
                 # Ours to write into until it is done, whatever its mode is to be.
@@ -262,8 +283,8 @@ class Gate:
             self.journal.placed([Placed(entry.path, name, made)])
 
     def _was_made(self, path: bytes, found: os.stat_result) -> bool:
-        which = Identity.of(found)[:2]
-        return any(placed.identity[:2] in (which, (0, 0)) for placed in self._placed(path))
+        which = Identity.of(found).inode
+        return any(placed.identity.inode in (which, 0) for placed in self._placed(path))
 
     def _open_up(self, folder: OutFolder) -> None:
         """It may have got its final mode already, which need not let us write into it."""

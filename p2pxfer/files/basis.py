@@ -1,7 +1,9 @@
 """Older copies: what is on the disk already and may hold blocks of the file that is to come.
 
 A basis is a temporary of an earlier run, or the file that now has the target's name. Nothing is
-believed of it but what is read and hashed now. Which blocks of it are wanted is not known here.
+believed of it but what is read and hashed now, and what was copied is hashed once more: a program
+may write to it meanwhile without moving its mtime, through a mapping. Which blocks of it are wanted
+is not known here.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from typing import Self
 from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolder
 from p2pxfer.files.handles import FolderHandles
-from p2pxfer.files.hashing import block_digest, zero_digest
+from p2pxfer.files.hashing import block_digest, file_root, zero_digest
 from p2pxfer.files.leftovers import matches
 from p2pxfer.files.partial import PartialFile, set_attributes
 from p2pxfer.files.reader import SourceFile, pread
 from p2pxfer.files.records import Identity, Partial
 from p2pxfer.files.state import is_ours
-from p2pxfer.manifest import Failure
+from p2pxfer.manifest import Failure, block_size
 
 _FLAGS = (
     getattr(os, "O_NOFOLLOW", 0)
@@ -32,7 +34,6 @@ _FLAGS = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_PIECE = 1024 * 1024  # bytes copied at once where the system does not copy by itself
 # What copy_file_range(2) says where it can't serve: other filesystems, old kernels, odd files.
 _NO_RANGES = frozenset((errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM))
 
@@ -85,6 +86,10 @@ class Basis:
                 return
             yield block_digest(data)
 
+    def root(self, size: int) -> bytes:
+        """The root that it has as a file of ``size`` bytes: all of it is read and hashed."""
+        return file_root(self.digests(block_size(size), size), size)
+
     def holds(self, offset: int, data: bytes | memoryview) -> bool:
         """Whether just these bytes are at ``offset``."""
         try:
@@ -92,15 +97,28 @@ class Basis:
         except EntryError:
             return False
 
-    def copy_to(self, partial: PartialFile, offset: int, length: int) -> None:
-        """Put ``length`` bytes at ``offset`` into the same place of ``partial``.
+    def has(self, offset: int, length: int, digest: bytes) -> bool:
+        """Whether the block of ``length`` bytes at ``offset`` has this digest now."""
+        try:
+            return block_digest(_read(self._fd, offset, length)) == digest
+        except OSError:
+            return False
 
-        Where the filesystem shares blocks between files, nothing is copied. A temporary that is
-        its own basis has them in place.
+    def copy_to(self, partial: PartialFile, offset: int, length: int, digest: bytes) -> None:
+        """Put the block of ``length`` bytes at ``offset`` into the same place of ``partial``.
+
+        Where the filesystem shares blocks between files, nothing is copied, but read and hashed.
+        A temporary that is its own basis has the block in place, where nobody else writes.
+
+        Args:
+            partial: what it is for.
+            offset: of the block, in bytes.
+            length: bytes in it.
+            digest: that it had when it was offered.
 
         Raises:
             ValueError: past the file's size.
-            EntryError: they can't be read or written, or the basis has changed since it was opened.
+            EntryError: it can't be read or written, or is another one by now.
         """
         if self._partial is partial:
             partial.keep(offset, length)
@@ -108,16 +126,14 @@ class Basis:
         partial.check(offset, length)
         try:
             done = _copy_range(self._fd, partial.fd, offset, length)
-            while done < length:
-                data = pread(self._fd, min(length - done, _PIECE), offset + done)
-                if not data:
-                    break
-                partial.write_at(offset + done, [data])
-                done += len(data)
+            copied = _read(partial.fd, offset, done)
+            rest = _read(self._fd, offset + done, length - done)
         except OSError as error:
             raise writing(error) from error
-        if done < length or self.changed():
+        if block_digest(copied, rest) != digest:
             raise EntryError(Failure.WRITE_FAILED, "the older copy changed while it was used")
+        if rest:
+            partial.write_at(offset + done, [rest])
         partial.keep(offset, length)
 
     def changed(self) -> bool:
@@ -152,6 +168,14 @@ class Basis:
         at: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _read(fd: int, offset: int, length: int) -> bytes:
+    """So many bytes, or fewer where the file ends by now."""
+    data = b""
+    while len(data) < length and (more := pread(fd, length - len(data), offset + len(data))):
+        data = data + more if data else more
+    return data
 
 
 def _copy_range(source: int, target: int, offset: int, length: int) -> int:

@@ -1,8 +1,9 @@
 """Temporaries that a run has left behind: finding and removing those of one journal.
 
-They are reached through handles that follow no symlink below the output directory. A file is only
-taken for one of ours if it is still the very file that was recorded; one that was about to be made,
-if it is a file of ours under the name that was drawn for it. Everything else is left alone.
+They are reached through handles that follow no symlink below the output directory. What is taken
+for one is a file of this user, with no second name, under the name that was drawn for it: 48 random
+bits that nobody else draws. Numbers of device and inode would tell no more, and change when a disk
+is mounted anew. Everything else is left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from p2pxfer.errors import UnsafeName
 from p2pxfer.files.handles import Folder, FolderHandles
 from p2pxfer.files.naming import is_temporary
 from p2pxfer.files.paths import NameRules, SafePath
-from p2pxfer.files.records import Identity, Partial
+from p2pxfer.files.records import Partial
 from p2pxfer.files.state import is_ours
 
 
@@ -52,9 +53,8 @@ def matches(found: os.stat_result, partial: Partial) -> bool:
     """Whether what was found under the temporary's name is that temporary."""
     if not is_temporary(partial.temporary):
         return False
-    if partial.inode == 0:  # it may have become a symlink, which is removed as such
-        return is_ours(found) or stat.S_ISLNK(found.st_mode)
-    return is_ours(found) and Identity.of(found)[:2] == partial[2:4]
+    # One that was only about to be made may have become a symlink, which is removed as such.
+    return is_ours(found) or (partial.inode == 0 and stat.S_ISLNK(found.st_mode))
 
 
 def _found(

@@ -88,6 +88,7 @@ class OpenFiles:
         except BaseException:
             os.close(fd)
             raise
+        journal.partial(Partial.of(admission.entry, earlier.temporary, found))  # as it is known now
         partial = PartialFile(fd, size, home, stale=found.st_size)
         self._open[partial] = (admission, earlier.temporary)
         return partial

@@ -18,7 +18,7 @@ from p2pxfer.files.framing import MAX_BODY, decoded, encoded, encoded_all
 from p2pxfer.files.naming import is_component, is_temporary
 from p2pxfer.manifest import Entry
 
-VERSION = 1
+VERSION = 2
 MAX_HELD = 2_000_000  # paths that one journal tells of
 MAX_LABEL = 1024  # bytes
 SECRET_SIZE = 32
@@ -26,7 +26,7 @@ RESUME_ID_SIZE = 16
 
 _HEADER = struct.Struct(">B16s32sq")
 _LENGTH = struct.Struct(">I")
-_TRACE = struct.Struct(">QQqqI")
+_TRACE = struct.Struct(">QqqI")
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 _LEAST_I64, _MOST_I64 = -(2**63), 2**63 - 1
 
@@ -47,10 +47,11 @@ _PLACED = int(Kind.PLACED)  # there may be very many of them
 class Identity(NamedTuple):
     """Which file it is, and that nobody has written to it since. ``mtime_ns`` as the disk has it.
 
-    An inode number alone would not do: a filesystem gives it to the next file soon.
+    An inode number alone would not do: a filesystem gives it to the next file soon. The number of
+    the device is no part of it: a disk has another one when it is plugged in again, and after a
+    reboot. Where files are numbered anew at each mount (FAT), only size and mtime stay.
     """
 
-    device: int
     inode: int
     size: int
     mtime_ns: int
@@ -61,7 +62,7 @@ class Identity(NamedTuple):
         mtime_ns = found.st_mtime_ns
         if not _LEAST_I64 <= mtime_ns <= _MOST_I64:
             mtime_ns = _LEAST_I64 if mtime_ns < 0 else _MOST_I64
-        return cls(found.st_dev & _U64, found.st_ino & _U64, found.st_size, mtime_ns)
+        return cls(found.st_ino & _U64, found.st_size, mtime_ns)
 
 
 class Partial(NamedTuple):
@@ -70,13 +71,13 @@ class Partial(NamedTuple):
     Attributes:
         path: its entry's, below the output directory.
         temporary: its name, in the folder where the entry goes.
-        device, inode: which file it is; both 0 when it was about to be made.
+        inode: as it was made; 0 when it was about to be. What knows it again is its name, which
+            nobody else draws.
         size, mtime_ns: its entry's.
     """
 
     path: bytes
     temporary: bytes
-    device: int = 0
     inode: int = 0
     size: int = 0
     mtime_ns: int = 0
@@ -86,7 +87,7 @@ class Partial(NamedTuple):
         """Of a temporary that stat has found."""
         identity = Identity.of(found)
         size, mtime_ns = entry.size, min(max(entry.mtime_ns, _LEAST_I64), _MOST_I64)
-        return cls(entry.path, temporary, identity.device, identity.inode, size, mtime_ns)
+        return cls(entry.path, temporary, identity.inode, size, mtime_ns)
 
 
 class Placed(NamedTuple):
@@ -221,7 +222,7 @@ class Contents:
         replaced = [
             partial
             for path, partial in self.partials.items()
-            if other.partials.get(path, partial) != partial
+            if other.partials.get(path, partial).temporary != partial.temporary
         ]
         self.partials.update(other.partials)
         self._placed.update(self._coming)
@@ -241,7 +242,7 @@ class Contents:
 
     def _settle(self) -> None:
         for path, partial in list(self.partials.items()):
-            named = any(placed.identity[:2] == partial[2:4] for placed in self.placed(path))
+            named = any(placed.identity.inode == partial.inode for placed in self.placed(path))
             if named or (not partial.inode and path in self._named):
                 del self.partials[path]
         self._placed.update(self._coming)
@@ -282,16 +283,16 @@ def forgotten_records(paths: Iterable[bytes]) -> bytes:
     return encoded_all(Kind.FORGOTTEN, paths)
 
 
-def _trace(body: bytes) -> tuple[bytes, bytes, tuple[int, int, int, int]] | None:
+def _trace(body: bytes) -> tuple[bytes, bytes, tuple[int, int, int]] | None:
     """Path, name and numbers of a partial's or placed one's body; None if it makes no sense."""
     try:
-        device, inode, size, mtime_ns, length = _TRACE.unpack_from(body)
+        inode, size, mtime_ns, length = _TRACE.unpack_from(body)
     except struct.error:
         return None
     path, name = body[_TRACE.size : _TRACE.size + length], body[_TRACE.size + length :]
     if not is_component(name):
         return None
-    return path, name, (device, inode, size, mtime_ns)
+    return path, name, (inode, size, mtime_ns)
 
 
 def _partial(body: bytes) -> Partial | None:

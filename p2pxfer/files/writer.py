@@ -191,14 +191,15 @@ class OutputTree:
         return best_together()
 
     def may_hold(self, admission: Admission) -> bool:
-        """Whether `adopt` or `older` may have something for an admitted file."""
-        return admission.twin is None and (
-            admission.older is not None or self._open_files.may_adopt(admission)
+        """Whether `adopt`, `older` or `twin` may have blocks of an admitted file to offer."""
+        return admission.placed or (
+            admission.twin is None
+            and (admission.older is not None or self._open_files.may_adopt(admission))
         )
 
     def spared(self, admission: Admission) -> int:
         """Content bytes of an admitted file that may be here already, and then need no room."""
-        if admission.older is not None:
+        if admission.older is not None or admission.placed:
             return admission.entry.size
         return min(self._open_files.kept(admission), admission.entry.size)
 
@@ -253,8 +254,18 @@ class OutputTree:
         finally:
             self._settle(admission)
 
-    def keep(self, admission: Admission, size: int, mode: int, mtime_ns: int) -> bool:
+    def keep(self, admission: Admission, root: bytes, size: int, mode: int, mtime_ns: int) -> bool:
         """All of `older` was found right: let it stay, with these attributes.
+
+        It is read once more: some of it may have been hashed hours ago, and an mtime does not tell
+        of what a program writes through a mapping.
+
+        Args:
+            admission: the entry, which is settled if so.
+            root: the file's, as the sender has it.
+            size: bytes in it.
+            mode: permission bits.
+            mtime_ns: nanoseconds since the epoch.
 
         Returns:
             False when it is not what it was, or a hard link would change with it: the file then
@@ -264,7 +275,7 @@ class OutputTree:
         if basis is None:
             return False
         with basis:
-            if basis.size != size:
+            if basis.size != size or basis.root(size) != root or basis.changed():
                 return False
             if not basis.has_attributes(mode, mtime_ns):
                 self._placing.note(admission, basis.identity._replace(mtime_ns=mtime_ns))

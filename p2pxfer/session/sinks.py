@@ -163,7 +163,7 @@ class Twin:
     """A file that is there and stays, compared with what comes in its name.
 
     However it turns out, all of it is read, and takes as long: the sender is to learn no more
-    than the end of it.
+    than the end of it, unless blocks of it were offered.
     """
 
     __slots__ = ("_basis", "_same")
@@ -178,6 +178,11 @@ class Twin:
             held = self._basis is not None and self._basis.holds(offset, part)
             self._same = self._same and held
             offset += len(part)
+
+    def compare_kept(self, block: WriteBlock) -> None:
+        """See that a block that was offered is still what it was."""
+        held = self._basis is not None and self._basis.has(block.offset, block.length, block.digest)
+        self._same = self._same and held
 
     def equals(self, size: int) -> bool:
         """Whether all blocks were there, and nothing beyond these ``size`` bytes."""
@@ -201,7 +206,7 @@ class IncomingFile:
         self.parts: list[Payload] = []
         self.basis: Basis | None = None
         self.twin: Twin | None = None  # then nothing is written
-        self.kept: list[tuple[int, int]] = []  # of the basis, while there is no temporary
+        self.kept: list[WriteBlock] = []  # of the basis, while there is no temporary
         self.failed = False
 
     def close(self) -> None:

@@ -133,19 +133,21 @@ class TreeSink:
         size = admission.entry.size if admission else UNKNOWN_SIZE
         if admission is None or size <= 0:
             return []
-        try:
-            partial = self._tree.adopt(admission, size)
-        except EntryError:
-            return []  # it says so again when the file begins
-        if partial is not None:
-            self._adopted[number] = partial
-            basis: Basis | None = Basis.of(partial)
-        else:
-            basis = self._tree.older(admission)
+        basis = self._tree.twin(admission) if admission.placed else self._basis(number, admission)
         if basis is None:
             return []
         with basis:
             return list(islice(basis.digests(block_size(size), size), most))
+
+    def _basis(self, number: int, admission: Admission) -> Basis | None:
+        try:
+            partial = self._tree.adopt(admission, admission.entry.size)
+        except EntryError:
+            return None  # it says so again when the file begins
+        if partial is None:
+            return self._tree.older(admission)
+        self._adopted[number] = partial
+        return Basis.of(partial)
 
     def require(self, size: int, entries: int) -> None:
         """Check that so much fits on the disk."""
@@ -247,9 +249,9 @@ class TreeSink:
             file.partial = self._tree.open_file(
                 self._admissions[file.begin.number], file.begin.size
             )
-            for offset, length in file.kept:
+            for block in file.kept:
                 assert file.basis is not None
-                file.basis.copy_to(file.partial, offset, length)
+                file.basis.copy_to(file.partial, block.offset, block.length, block.digest)
         except EntryError as error:
             self._fail(file, error.failure, error.message, results)
             return False
@@ -264,7 +266,10 @@ class TreeSink:
             return
         file.root.update(block.digest)
         if file.twin is not None:
-            file.twin.compare(block.offset, [bytes(block.length)] if block.zero else parts)
+            if block.kept:
+                file.twin.compare_kept(block)
+            else:
+                file.twin.compare(block.offset, [bytes(block.length)] if block.zero else parts)
             results.append(Written(block))
             return
         if file.partial is None and self._held_back(file, block, parts, results):
@@ -275,7 +280,7 @@ class TreeSink:
         try:
             if block.kept:
                 assert file.basis is not None
-                file.basis.copy_to(file.partial, block.offset, block.length)
+                file.basis.copy_to(file.partial, block.offset, block.length, block.digest)
             elif block.zero:
                 file.partial.hole(block.offset, block.length)
             else:
@@ -292,7 +297,7 @@ class TreeSink:
             if self._over(self._begun_size):
                 self._fail(file, Failure.TOO_LARGE, "it is over --max-size", results)
                 return False
-        if block.kept and file.basis is None:
+        if block.kept and file.basis is None and file.twin is None:
             changed = "the older copy changed while it was used"
             self._fail(file, Failure.WRITE_FAILED, changed, results)
             return False
@@ -303,7 +308,7 @@ class TreeSink:
     ) -> bool:
         """Put a block off until the file needs a temporary; whether that was done."""
         if block.kept:
-            file.kept.append((block.offset, block.length))
+            file.kept.append(block)
             results.append(Written(block))
         elif 0 <= file.begin.size <= MIN_BLOCK:
             file.parts += [bytes(block.length)] if block.zero else parts
@@ -332,7 +337,7 @@ class TreeSink:
             self._compared(file, file.twin, end.size, results)
             return
         if file.kept and not file.parts:  # all of it is in place already
-            if self._tree.keep(admission, begin.size, begin.mode, begin.mtime_ns):
+            if self._tree.keep(admission, end.root, begin.size, begin.mode, begin.mtime_ns):
                 del self._admissions[end.number]
                 file.close()
                 results.append(Ended(end.number))

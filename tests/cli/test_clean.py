@@ -60,7 +60,7 @@ def unfinished(tmp_path, state):
                 output=os.fsencode(out), label=label, created=0,
             )
         )  # fmt: skip
-        journal.partial(Partial(b"f", NAME.encode(), found.st_dev, found.st_ino, 5, 5))
+        journal.partial(Partial(b"f", NAME.encode(), found.st_ino, 5, 5))
         (path,) = (
             p for p in (state / "transfers").iterdir() if out.name.encode() in p.read_bytes()
         )

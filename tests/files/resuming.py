@@ -7,7 +7,7 @@ import stat
 from itertools import islice
 
 from p2pxfer.files.basis import Basis
-from p2pxfer.files.hashing import block_digest
+from p2pxfer.files.hashing import block_digest, file_root
 from p2pxfer.files.records import Header
 from p2pxfer.files.writer import SmallFile
 from p2pxfer.manifest import MIN_BLOCK, Entry, EntryKind, block_size
@@ -76,7 +76,8 @@ def deliver(tree, files):
             held = digests(basis, len(content)) == [digest for _, _, digest in blocks(content)]
             if basis is not None:
                 basis.close()
-            if not (held and tree.keep(admission, len(content), 0o444, MTIME)):
+            root = file_root((digest for _, _, digest in blocks(content)), len(content))
+            if not (held and tree.keep(admission, root, len(content), 0o444, MTIME)):
                 travelled += len(content)
                 small.append(SmallFile(admission, content, 0o444, MTIME))
     for item, error in zip(
@@ -101,7 +102,7 @@ def write_large(tree, admission, content):
     for number, (offset, data, digest) in enumerate(blocks(content)):
         for basis, offered in zip(bases, held, strict=True):
             if offered[number : number + 1] == [digest]:
-                basis.copy_to(partial, offset, len(data))
+                basis.copy_to(partial, offset, len(data), digest)
                 break
         else:
             if not data.strip(b"\0"):

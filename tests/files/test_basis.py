@@ -10,13 +10,14 @@ import pytest
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.basis import Basis
 from p2pxfer.files.failures import EntryError
-from p2pxfer.files.hashing import block_digest, zero_digest
+from p2pxfer.files.hashing import block_digest, file_root, zero_digest
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import Entry, EntryKind, Failure
 from tests.files.resuming import MTIME
 
 BLOCK = 1000
 OLD = bytes(range(256)) * 16  # 4,096 bytes
+ROOT = file_root([block_digest(OLD)], len(OLD))
 
 
 @pytest.fixture
@@ -85,10 +86,10 @@ def test_blocks_are_copied(old, root, tree):
     admission = admit(tree)
     partial = tree.open_file(admission, 5000)
     with tree.older(admission) as basis:
-        basis.copy_to(partial, 1000, 2000)
-        basis.copy_to(partial, 4000, 96)
+        basis.copy_to(partial, 1000, 2000, block_digest(OLD[1000:3000]))
+        basis.copy_to(partial, 4000, 96, block_digest(OLD[4000:]))
         with pytest.raises(ValueError, match="within"):
-            basis.copy_to(partial, 4500, 1000)
+            basis.copy_to(partial, 4500, 1000, bytes(32))
     partial.write_at(0, [b"n" * 1000])
     partial.write_at(3000, [b"w" * 1000])
     partial.write_at(4096, [b"!" * 904])
@@ -102,22 +103,28 @@ def test_blocks_are_copied(old, root, tree):
 
 
 @pytest.mark.usefixtures("copies")
-@pytest.mark.parametrize("change", ["written to", "cut"])
+@pytest.mark.parametrize("change", ["written to", "cut", "mapped"])
 def test_a_basis_that_changes_is_no_basis(old, tree, change):
     """Its digests were of something else: the file fails instead of being wrong."""
-    admission = admit(tree)
+    admission, found = admit(tree), old.stat()
     partial = tree.open_file(admission, 5000)
     with tree.older(admission) as basis:
-        basis.copy_to(partial, 0, 1000)
+        basis.copy_to(partial, 0, 1000, block_digest(OLD[:1000]))
         if change == "cut":
             os.truncate(old, 1500)
+        elif change == "mapped":  # as a program does that has the page dirty: no mtime tells
+            with old.open("r+b") as file:
+                file.seek(1999)
+                file.write(b"!")
+            os.utime(old, ns=(found.st_atime_ns, found.st_mtime_ns))
+            assert not basis.changed()
         else:
             old.write_bytes(b"x" * 4096)
             os.utime(old, ns=(1, 1))
         with pytest.raises(EntryError) as caught:
-            basis.copy_to(partial, 1000, 1000)
+            basis.copy_to(partial, 1000, 1000, block_digest(OLD[1000:2000]))
     assert caught.value.failure is Failure.WRITE_FAILED
-    assert tree.older(admission) is None
+    assert (tree.older(admission) is None) == (change != "mapped")
 
 
 @pytest.mark.parametrize("spoil", ["symlink", "folder", "pipe", "another file"])
@@ -134,7 +141,7 @@ def test_what_took_its_place_is_no_basis(old, root, tree, tmp_path, spoil):
     else:
         old.write_bytes(OLD)
     assert tree.older(admission) is None
-    assert not tree.keep(admission, 4096, 0o644, MTIME)
+    assert not tree.keep(admission, ROOT, 4096, 0o644, MTIME)
     assert root.exists()
 
 
@@ -166,8 +173,10 @@ def test_what_is_right_already_stays(old, tree):
     """Same file, new attributes."""
     before = old.stat().st_ino
     admission = admit(tree, 4096)
-    assert not tree.keep(admission, 4097, 0o640, MTIME)
-    assert tree.keep(admission, 4096, 0o640, MTIME)
+    assert not tree.keep(admission, ROOT, 4097, 0o640, MTIME)
+    assert not tree.keep(admission, file_root([bytes(32)], 4096), 4096, 0o640, MTIME)
+    assert old.stat().st_mtime_ns != MTIME
+    assert tree.keep(admission, ROOT, 4096, 0o640, MTIME)
     found = old.stat()
     assert (found.st_ino, found.st_mode & 0o777, found.st_mtime_ns) == (before, 0o640, MTIME)
 
@@ -176,11 +185,11 @@ def test_a_hard_link_does_not_change_with_it(old, root, tree):
     """Only a file of its own gets attributes in place."""
     os.link(old, root / "linked")
     admission = admit(tree, 4096)
-    assert not tree.keep(admission, 4096, 0o640, MTIME)
+    assert not tree.keep(admission, ROOT, 4096, 0o640, MTIME)
     os.utime(old, ns=(MTIME, MTIME))
     old.chmod(0o640)
     admission = admit(tree, 4096)
-    assert tree.keep(admission, 4096, 0o640, MTIME)
+    assert tree.keep(admission, ROOT, 4096, 0o640, MTIME)
 
 
 def test_an_unfinished_file_of_another_transfer_is_neither_read_nor_replaced(root):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import sys
 import threading
 
@@ -13,6 +14,7 @@ import pytest
 from p2pxfer.files import native, unnamed
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.failures import EntryError
+from p2pxfer.files.hashing import block_digest, file_root
 from p2pxfer.files.journal import Journals
 from p2pxfer.files.space import Space
 from p2pxfer.files.writer import OutputTree, SmallFile
@@ -219,17 +221,33 @@ def test_stale_bytes_never_pass_for_the_senders(journals, root):
     assert (root / "big").read_bytes()[MIN_BLOCK : 2 * MIN_BLOCK] == bytes(MIN_BLOCK)
 
 
-@pytest.mark.parametrize(
-    "spoil", ["another file", "symlink", "hard link", "pipe", "folder", "gone"]
-)
+def test_a_disk_that_numbers_its_files_anew(journals, root, tmp_path):
+    """Twice mounted anew: what is there is hashed and gone on with, and nothing stays behind."""
+    temporary = interrupted(journals, root, LARGE[: 2 * MIN_BLOCK])
+    for mounted in range(2):
+        temporary.rename(tmp_path / f"old{mounted}")  # so that its inode is not given away
+        shutil.copy2(tmp_path / f"old{mounted}", temporary)
+        if mounted == 0:
+            journal = journals.create(header(root), journals.all())
+            tree = OutputTree(root)
+            tree.record(journal)
+            partial = tree.adopt(tree.admit(entry(b"big", LARGE)), len(LARGE))
+            partial.write_at(2 * MIN_BLOCK, [LARGE[2 * MIN_BLOCK : 3 * MIN_BLOCK]])
+            tree.close(keep=True)
+            journal.close()
+    with temporary.open("r+b") as file:
+        file.write(b"damage")
+    assert again(journals, root, {b"big": LARGE}) == (len(LARGE) - 2 * MIN_BLOCK, {})
+    assert arrived(root) == {b"big": LARGE}
+
+
+@pytest.mark.parametrize("spoil", ["symlink", "hard link", "pipe", "folder", "gone"])
 def test_a_temporary_that_was_replaced_is_not_touched(journals, root, tmp_path, spoil):
     """Whoever put something there keeps it; the file is sent anew."""
     temporary = interrupted(journals, root)
     kept = tmp_path / "kept"
     temporary.rename(kept)
-    if spoil == "another file":
-        temporary.write_bytes(b"theirs")
-    elif spoil == "symlink":
+    if spoil == "symlink":
         temporary.symlink_to(kept)
     elif spoil == "hard link":
         os.link(kept, temporary)
@@ -385,7 +403,7 @@ def test_a_newer_mtime_of_the_same_content(journals, root):
                     tree.sync_small(tree.write_small([SmallFile(admission, b"x", 0o600, 1)]))
                 ) == [None]
             else:
-                assert tree.keep(admission, 1, 0o644, MTIME)
+                assert tree.keep(admission, file_root([block_digest(b"x")], 1), 1, 0o644, MTIME)
         journal.close()
     assert attributes(root, b"s") == (0o644, MTIME)
     assert again(journals, root, {b"s": b"y"}) == (1, {})

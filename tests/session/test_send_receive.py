@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import io
+import mmap
 import os
 import threading
 import time
@@ -26,7 +27,8 @@ from p2pxfer.files import hashing
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.reader import SourceFile
 from p2pxfer.files.space import Space
-from p2pxfer.manifest import LAST_DATE
+from p2pxfer.files.writer import OutputTree
+from p2pxfer.manifest import LAST_DATE, MIN_BLOCK
 from p2pxfer.peer.channel import HIGH_WATER
 from p2pxfer.progress import (
     Advanced,
@@ -432,6 +434,35 @@ async def test_only_what_differs_from_an_older_copy_crosses(transfer, tmp_path):
     assert isinstance(received, Summary)
     assert copy.read_bytes() == data
     assert crossed < MIB
+
+
+@pytest.mark.parametrize("differs", [True, False])
+async def test_a_program_writes_to_an_older_copy_through_a_mapping(
+    transfer, tmp_path, monkeypatch, differs
+):
+    """After it was hashed, without a trace in its mtime: it does not pass for what was sent."""
+    path, copy = tmp_path / "f", tmp_path / "copy"
+    old = os.urandom(4 * MIN_BLOCK)
+    path.write_bytes(old[:-9] + b"different" if differs else old)
+    copy.write_bytes(old)
+    written = []
+    with copy.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[:4] = old[:4]  # dirty from now on
+
+        def older(self, admission):
+            written.append(self)
+            if len(written) == 2:  # the first is for the digests that are offered
+                before = os.stat(copy)
+                mapped[100:109] = b"a program"
+                os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))  # most disks' is so
+            return real(self, admission)
+
+        real = OutputTree.older
+        monkeypatch.setattr(OutputTree, "older", older)
+        sent, received = await transfer(path, to={"existing": "update", "output": copy}).ends()
+    assert isinstance(sent, PartlyDone)
+    assert isinstance(received, PartlyDone)
+    assert copy.read_bytes() == old[:100] + b"a program" + old[109:]
 
 
 async def test_a_file_that_changes_on_its_way_to_an_older_copy(transfer, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import threading
 import tracemalloc
 
@@ -322,6 +323,51 @@ def test_what_only_looked_the_same_is_kept(sink_of, tmp_path, change):
     assert endings(sink.apply(work, idle=True)) == {0: Failure.EXISTS}
     assert (path.read_bytes() if path.exists() else None) == kept
     assert len(os.listdir(tmp_path / "out")) == (kept is not None)
+
+
+@pytest.mark.parametrize("change", ["nothing", "content", "size"])
+def test_a_disk_that_numbers_its_files_anew(tmp_path, change):
+    """What an earlier run has placed is known by size and mtime: compared, and never replaced."""
+    out, journals = tmp_path / "out", Journals(tmp_path / "state")
+    data = os.urandom(MIN_BLOCK) + bytes(MIN_BLOCK) + os.urandom(9)
+    entry, work = file(b"a", len(data)), deeds(0, file(b"a", len(data)), data)
+
+    def begun() -> TreeSink:
+        sink = TreeSink(OutputTree(out), out)
+        sink.record(journals.create(header(out), journals.all()))
+        return sink
+
+    sink = begun()
+    assert not sink.admit(0, [entry])
+    assert endings(sink.apply(work, idle=True)) == {0: None}
+    sink.close(keep=True)
+    sink._journal.close()
+    shutil.copy2(out / "a", tmp_path / "copy")
+    if change == "content":
+        with (tmp_path / "copy").open("r+b") as other:
+            other.write(b"mine")
+    os.utime(tmp_path / "copy", ns=(MTIME, MTIME + (change == "size")))
+    (tmp_path / "copy").chmod(0o777)  # as FAT has it
+    (tmp_path / "copy").replace(out / "a")
+    kept = (out / "a").read_bytes()
+
+    sink = begun()
+    refused = sink.admit(0, [entry])
+    assert [number for number, _, _ in refused] == [0] * (change == "size")
+    if not refused:
+        assert sink.likely() == [0]
+        held = sink.held(0, 3)
+        for place, deed in enumerate(work):
+            if isinstance(deed, Arrived) and deed.block.digest in held:
+                work[place] = Arrived(deed.block._replace(kept=True), [])
+        wanted = Failure.EXISTS if change == "content" else None
+        assert endings(sink.apply(work, idle=True)) == {0: wanted}
+        assert sum(deed.block.kept for deed in work if isinstance(deed, Arrived)) == len(held) - (
+            change == "content"
+        )
+    assert (out / "a").read_bytes() == kept
+    sink.close(keep=False)
+    sink._journal.close()
 
 
 def test_a_link_whose_place_was_taken_meanwhile_fails_alone(sink_of, tmp_path):
