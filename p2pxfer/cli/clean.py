@@ -31,14 +31,16 @@ def clean(
         bool,
         typer.Option(
             "--all",
-            help="Also what was used within the last day, and what unfinished sends need to go on.",
+            help="Also what was used within the last day, what went to a disk that is not mounted "
+            "now, and what unfinished sends need to go on.",
         ),
     ] = False,
 ) -> int:
     """Show what unfinished transfers have left, and remove it.
 
-    Transfers that are running now are left alone; so is what was used within the last day, unless
-    --all is given. After two weeks it goes by itself.
+    Transfers that are running now are left alone; so is what was used within the last day, and what
+    went into a folder that is not there now, unless --all is given. After two weeks it goes by
+    itself, or after half a year where the folder is not there.
     """
     from p2pxfer.cli.screen import Screen
     from p2pxfer.files.journal import Journals
@@ -55,11 +57,14 @@ def clean(
         if found.recent:
             some = wording.count(found.recent, "unfinished transfer")
             screen.write(f"{some} of the last day may still go on; --all shows all\n")
+        if found.away:
+            some = wording.count(found.away, "unfinished transfer")
+            screen.write(f"{some} went to a folder that is not there now; --all forgets that\n")
         if found and not yes and not _agreed(screen):
             screen.write("nothing was removed; p2pxfer clean --yes removes it without asking\n")
             return ExitCode.DONE
         for transfer in found.transfers:
-            journals.remove(transfer.view)
+            journals.remove(transfer.view, away=everything)
         if everything:
             keyring.clear()
     except KeyboardInterrupt:
@@ -90,11 +95,13 @@ class Found(Struct, frozen=True):
     Attributes:
         transfers: that were to be received.
         recent: how many others are too recent.
+        away: of how many others the folder is not there: its disk may not be mounted.
         sends: secrets that unfinished sends would need to go on.
     """
 
     transfers: list[Unfinished]
     recent: int
+    away: int
     sends: int
 
     @classmethod
@@ -102,8 +109,9 @@ class Found(Struct, frozen=True):
         """Look for it."""
         idle = [view for view in journals.all() if not view.live]
         old = [view for view in idle if everything or now - view.modified > wording.DAY]
-        transfers = [Unfinished(view, view.leftovers(), now - view.modified) for view in old]
-        return cls(transfers, len(idle) - len(old), sends)
+        there = [view for view in old if everything or not view.away]
+        transfers = [Unfinished(view, view.leftovers(), now - view.modified) for view in there]
+        return cls(transfers, len(idle) - len(old), len(old) - len(there), sends)
 
     def __bool__(self) -> bool:
         return bool(self.transfers or self.sends)

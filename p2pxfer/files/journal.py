@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from p2pxfer.discreet import Discreet
 from p2pxfer.files.framing import encoded
-from p2pxfer.files.leftovers import Leftover, leftovers, remove_leftovers
+from p2pxfer.files.leftovers import Leftover, is_away, leftovers, remove_leftovers
 from p2pxfer.files.partial import write_stream
 from p2pxfer.files.records import (
     Contents,
@@ -33,6 +33,7 @@ from p2pxfer.files.records import (
 from p2pxfer.files.state import MAX_FILE, StateFolder, is_held, lock, read_whole
 
 EXPIRY = 14 * 24 * 3600.0  # seconds after its last record
+AWAY = 182 * 24 * 3600.0  # the same, while the folder that it tells of is not there
 
 _MOST_TAKEN = MAX_FILE  # bytes of earlier journals that one takes over from
 _MERGED = 1024  # records of earlier journals written at once
@@ -59,6 +60,11 @@ class JournalView(Discreet, Struct, frozen=True):
     live: bool
     partials: tuple[Partial, ...]
     placed: int
+
+    @property
+    def away(self) -> bool:
+        """Whether it tells of temporaries that can't be looked at: their folder is not there."""
+        return bool(self.partials) and is_away(self.header.output)
 
     def leftovers(self) -> list[Leftover]:
         """The temporaries that are there now."""
@@ -138,16 +144,23 @@ class Journals:
         """Every journal that this version understands, newest first."""
         return self._views(lambda _: True)
 
-    def remove(self, view: JournalView) -> list[Leftover]:
+    def remove(self, view: JournalView, *, away: bool = False) -> list[Leftover]:
         """Remove a journal and the temporaries it tells of; nothing of one that is live.
+
+        Args:
+            view: the journal.
+            away: remove it also if its temporaries can't be looked at, after which nothing tells
+                of them any more: see `JournalView.away`.
 
         Returns:
             The temporaries that are gone now.
         """
-        return self._remove(view.name)
+        return self._remove(view.name, away=away)
 
     def expire(self, now: float) -> list[Leftover]:
         """Remove every journal to which nothing was added for 14 days, with its temporaries.
+
+        One whose temporaries can't be looked at, as their disk may not be mounted, has half a year.
 
         Args:
             now: seconds since the epoch.
@@ -156,10 +169,10 @@ class Journals:
         for name in self._folder.names():
             modified = self._folder.modified(name)
             if modified is not None and modified + EXPIRY < now:
-                removed += self._remove(name)
+                removed += self._remove(name, away=modified + AWAY < now)
         return removed
 
-    def _remove(self, name: str) -> list[Leftover]:
+    def _remove(self, name: str, *, away: bool) -> list[Leftover]:
         fd = self._folder.open(name)
         if fd is None:  # not even a file of ours
             self._folder.remove(name)
@@ -170,8 +183,10 @@ class Journals:
             contents = loaded(read_whole(fd))
             removed = []
             if contents.header is not None:
-                partials = contents.partials.values()
-                removed = remove_leftovers(contents.header.output, partials)
+                output, partials = contents.header.output, contents.partials.values()
+                if partials and is_away(output) and not away:
+                    return []
+                removed = remove_leftovers(output, partials)
             self._folder.remove(name)
             return removed
         finally:
@@ -262,10 +277,14 @@ class Journal:
         self._append(forgotten_records(paths))
 
     def finish(self) -> None:
-        """The transfer is over: remove the journal, and temporaries that nobody took up."""
+        """The transfer is over: remove the journal, and temporaries that nobody took up.
+
+        It stays while those can't be looked at, since nothing else tells of them.
+        """
         if self._fd >= 0:
-            remove_leftovers(self.header.output, self._under_way.values())
-            self._folder.remove(self._name)
+            if not (self._under_way and is_away(self.header.output)):
+                remove_leftovers(self.header.output, self._under_way.values())
+                self._folder.remove(self._name)
             self.close()
 
     def close(self) -> None:

@@ -49,6 +49,11 @@ def remove_leftovers(output: bytes, partials: Iterable[Partial]) -> list[Leftove
     return removed
 
 
+def is_away(output: bytes) -> bool:
+    """Whether ``output`` is not there: its disk may not be mounted, so nothing is known of it."""
+    return not os.path.isdir(output)
+
+
 def matches(found: os.stat_result, partial: Partial) -> bool:
     """Whether what was found under the temporary's name is that temporary."""
     if not is_temporary(partial.temporary):

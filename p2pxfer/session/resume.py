@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from p2pxfer.errors import LocalFileError
-from p2pxfer.files.journal import Journal, Journals, JournalView
+from p2pxfer.files.journal import EXPIRY, Journal, Journals, JournalView
 from p2pxfer.files.keyring import Keyring, sources_digest
 from p2pxfer.files.records import Header
 from p2pxfer.files.state import state_path
@@ -87,8 +87,9 @@ class ReceiverMemory:
         """A session under the same code that this machine has not finished: keys, and where."""
         if self._resume == "never":
             return None
+        oldest = time.time() - EXPIRY
         for view in self._journals.find(code=self._code):
-            if not view.live and view.header.rendezvous:
+            if not view.live and view.header.rendezvous and view.modified >= oldest:
                 secret = view.header.secret
                 keys = SessionKeys(secret, Role.B, resume_id(secret), Hello(), Hello().version)
                 return keys, view.header.rendezvous

@@ -101,6 +101,20 @@ def test_it_shows_what_there_is_and_removes_it_when_told(tmp_path, unfinished, s
     assert clean(tmp_path, "--all")[1] == "nothing to clean\n"
 
 
+def test_what_went_to_a_disk_that_is_not_mounted(tmp_path, unfinished):
+    """It is not forgotten, since nothing else would tell of it, unless everything is."""
+    temporary, journal = unfinished(20)
+    journal.close()
+    temporary.parent.rename(tmp_path / "elsewhere")
+    code, shown = clean(tmp_path, "--yes")
+    assert (code, "1 unfinished transfer went to a folder that is not" in shown) == (0, True)
+    (tmp_path / "elsewhere").rename(temporary.parent)
+    assert NAME in clean(tmp_path)[1]
+    temporary.parent.rename(tmp_path / "elsewhere")
+    assert f"holiday, into {temporary.parent}" in clean(tmp_path, "--all", "--yes")[1]
+    assert clean(tmp_path) == (0, "nothing to clean\n")
+
+
 @pytest.mark.parametrize(("answer", "removed"), [("y\r", True), ("n\r", False), ("\x04", False)])
 def test_at_a_terminal_it_asks(tmp_path, unfinished, answer, removed):
     """Only a yes removes."""

@@ -258,6 +258,34 @@ def test_expiry(journals, state, root, partial):
     assert EXPIRY == 14 * 86400
 
 
+def test_a_disk_that_is_not_mounted(journals, state, root, partial, tmp_path):
+    """Its journal outlives the transfer, and two weeks, until the disk is there; but not a year."""
+    journal = journals.create(header(root))
+    journal.partial(partial)
+    root.rename(tmp_path / "away")
+    journal.finish()
+    (view,) = journals.all()
+    assert view.away
+    assert journals.remove(view) == []
+    aged(state, 15)
+    assert journals.expire(time.time()) == []
+    assert len(journals.all()) == 1
+    (tmp_path / "away").rename(root)
+    assert not view.away
+    assert len(journals.expire(time.time())) == 1
+    assert os.listdir(root) + os.listdir(state) == []
+    for days in (0, 200):
+        journal = journals.create(header(tmp_path / "gone"))
+        journal.partial(partial)
+        journal.close()
+        aged(state, days)
+        if days:
+            journals.expire(time.time())
+        else:
+            journals.remove(journals.all()[0], away=True)
+        assert os.listdir(state) == []
+
+
 def test_other_versions_and_rubbish_are_kept_until_they_expire(journals, state, root):
     """They are not understood, so nothing is done with what they may tell of."""
     journals.create(header(root)).close()
