@@ -18,6 +18,7 @@ DUPLICATE_THRESHOLD: Final = 3  # RFC 8985 section 6.2
 PERSISTENCE: Final = 16  # recoveries that a widened window lasts, same section
 PROBE_LEAST: Final = 0.01  # seconds; below that the peer's event loop is measured, not the path
 PROBE_INITIAL: Final = 1.0  # RFC 8985 section 7.2, before there is a round trip
+PATIENCE: Final = 1.0  # seconds for what a path that was left may yet bring; RTO.Initial
 GRAIN: Final = 1e-6  # seconds; timers that near have come
 
 
@@ -78,11 +79,12 @@ class Recovery:
         """Forget what times on the old path said, before the round trip is forgotten.
 
         Timeouts count from now, without back-off. What is under way on the old path may be slower
-        than the new one's first report: it is lost only when the old one's timeout has passed.
+        than the new one's first report: it is lost only when the old one's timeout has passed, or
+        `PATIENCE`.
         """
         self.backoff = 0
         self._since = self._moved_at = now
-        self._patience = self._rtt.timeout
+        self._patience = min(self._rtt.timeout, PATIENCE)
         self._rack_sent = -1.0
         self._rack_end = -1
         self._rack_rtt = 0.0

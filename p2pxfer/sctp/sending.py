@@ -348,6 +348,7 @@ class Sending:
         self.board.flights.append(flight)
         self.statistics.sent += size
         self._recovery.sent(now, before, first=first)
+        self._window_probe_at = None  # it is for when nothing is under way that brings a report
         self._pacer.sent(now, size)
         self._controller.on_sent(now, size, before, flight.app_limited)
 

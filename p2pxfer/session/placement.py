@@ -42,7 +42,7 @@ class Acceptance(Struct, frozen=True, kw_only=True):
     def names_one(self) -> bool:
         """Whether ``output`` would be a single file itself, and not the folder it goes to."""
         output = self.output
-        return not isinstance(output, Path) or not (self.folder or output.is_dir())
+        return not isinstance(output, Path) or not (self.folder or os.path.isdir(output))
 
 
 class Placement(Struct, frozen=True):
@@ -127,9 +127,9 @@ def place(acceptance: Acceptance, *, single: bool) -> Placement:
     if not single or not acceptance.names_one():
         return Placement(acceptance, output)
     target = Path(os.path.realpath(output))  # a symlink here is the user's own
-    if target.exists() and not target.is_file():
+    if os.path.exists(target) and not os.path.isfile(target):
         return Placement(acceptance, device=target)
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise LocalFileError(
             f"the folder of {output} does not exist",
             f"make it, or give {output}/ with a slash for a new folder",

@@ -218,7 +218,8 @@ class ReceiveSide:
     async def _decide(self, offer: Offer) -> None:
         """Ask, open the sink, then have every page judged."""
         judging = self._judging
-        matters = await self._in_thread(self._acceptance.names_one)
+        files = offer.kind is TransferKind.FILES
+        matters = files and await self._in_thread(self._acceptance.names_one)
         await judging.enough(offer.kind, asks=self._interaction.asks, matters=matters)
         placement = None
         if offer.kind is not TransferKind.TEXT:

@@ -6,6 +6,7 @@ import pytest
 
 from p2pxfer.sctp import chunks as c
 from p2pxfer.sctp.packets import encode, parse
+from p2pxfer.sctp.recovery import PATIENCE
 from tests.sctp.far_end import FarEnd, only, sack
 
 TRIP = 0.05
@@ -116,3 +117,33 @@ def test_what_is_lost_goes_over_another_path_at_once(far):
     far.association.path_changed(far.now)
     first = only(c.Data, far.chunks())[0]
     assert sent[0] < (first.tsn - far.tsn) & 0xFFFFFFFF <= sent[-1]
+
+
+def test_what_a_slow_path_swallowed_is_not_waited_for_as_long_as_that_was_slow(far):
+    """The new one has told long ago what came."""
+    far.association.sending.rtt.sample(4.0, far.now)
+    assert far.association.sending.rtt.timeout > 2 * PATIENCE
+    sent = send(far, 10)
+    far.now += TRIP
+    far.association.path_changed(far.now)
+    far.chunks()
+    far.now += TRIP
+    far.give(sack(0, gaps=[(sent[-1], sent[-1])], first=far.tsn))
+    assert len(only(c.Data, far.wait(PATIENCE))) == len(sent) - 1
+
+
+def test_a_window_that_is_smaller_than_a_packet_until_packets_are_smaller(far):
+    """What leaves then is answered for by other timers: none goes off without a pause."""
+    send(far, 1)
+    far.association.send(0, 53, bytes(50_000))
+    far.give(sack(1, rwnd=CHUNK // 2, first=far.tsn))
+    assert far.association.sending._window_probe_at is not None
+    far.association.sending._mtu.size = 508
+    assert only(c.Data, far.chunks())
+    for _ in range(20):
+        due = far.association.deadline()
+        far.now = max(far.now, due)
+        far.association.handle_timer(far.now)
+        far.chunks()
+    assert far.association.deadline() > far.now
+    assert far.association.statistics.timeouts

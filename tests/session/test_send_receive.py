@@ -267,6 +267,15 @@ async def test_a_text(transfer, text):
     assert not both.out.exists()
 
 
+async def test_a_place_that_no_system_has(transfer, tree, tmp_path):
+    """It matters to files, is told like any other, and not to a text."""
+    nowhere = tmp_path / ("x" * 300)
+    _, received = await transfer(text="hello", to={"output": nowhere}).ends()
+    assert isinstance(received, Summary)
+    _, received = await transfer(tree, to={"output": nowhere}).ends()
+    assert type(received) is LocalFileError
+
+
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
