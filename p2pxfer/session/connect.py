@@ -202,11 +202,18 @@ class Connector:
     async def rejoin_at(self, rendezvous: str, keys: SessionKeys, patience: float) -> Link:
         """Meet again the peer of an earlier process of this machine, at its rendezvous.
 
+        Where that fails, the rendezvous is again the one that the user has named.
+
         Raises:
             PeerGone: it did not come within ``patience`` seconds.
         """
+        url, direct = self._rendezvous.url, self._rendezvous.direct
         self._rendezvous.move(rendezvous, direct=lan.is_near(rendezvous))
-        return await self.rejoin(keys, patience)
+        try:
+            return await self.rejoin(keys, patience)
+        except BaseException:
+            self._rendezvous.move(url, direct=direct)
+            raise
 
     async def rejoin(self, keys: SessionKeys, give_up_after: float) -> Link:
         """Connect again to the peer that ``keys`` are shared with, without a code.

@@ -47,21 +47,22 @@ class Rendezvous:
 
     Attributes:
         url: as above.
+        direct: it is on this network, where no proxy leads.
         client: of the latest visit.
     """
 
     def __init__(self, url: str | None, own: tuple[IceServer, ...], progress: Progress) -> None:
         self.url = url
         self.client: RendezvousClient | None = None
-        self._direct = False
+        self.direct = False
         self._own = own
         self._progress = progress
         self._crowded = False
         self._asked: asyncio.Task[Offered] | None = None
 
-    def move(self, url: str, *, direct: bool) -> None:
-        """It is at ``url``; ``direct`` if that is on this network, where no proxy leads."""
-        self.url, self._direct = url, direct
+    def move(self, url: str | None, *, direct: bool) -> None:
+        """It is at ``url``."""
+        self.url, self.direct = url, direct
 
     def require(self, what: str) -> None:
         """Refuse what can't be had without one.
@@ -104,7 +105,7 @@ class Rendezvous:
             trusted = loop.run_in_executor(None, certificates.trusted)  # beside what is loaded
         made = load_client()
         ssl_context = await trusted if trusted is not None else None
-        client = made(self.url, direct=self._direct, on_state=on_state, ssl_context=ssl_context)
+        client = made(self.url, direct=self.direct, on_state=on_state, ssl_context=ssl_context)
         return await held.enter_async_context(client)
 
     async def _ask(self, client: RendezvousClient) -> Offered:

@@ -268,6 +268,22 @@ async def test_two_senders_with_one_code_of_their_own(network, source):
     assert all(isinstance(end, PairingError | PeerGone | RoomRefused) for end in found)
 
 
+async def test_who_finds_no_earlier_session_is_at_the_rendezvous_that_was_named(network):
+    """Whether the earlier one is gone, or has nobody; also where none was named."""
+    keys = SessionKeys(bytes(32), Role.B, bytes(16), Hello(), 1)
+    for named in (network, Network(lan=True)):
+        way = connector(named)
+        before = way.rendezvous
+        with pytest.raises(PeerGone):
+            await way.rejoin_at("http://127.0.0.1:1", keys, 0.5)
+        assert way.rendezvous == before
+    way = connector(Network(rendezvous="http://127.0.0.1:1"))
+    with pytest.raises(PeerGone):
+        await way.rejoin_at(network.rendezvous, keys, 0.5)
+    with pytest.raises(RendezvousUnreachable):
+        await way.join("7-orbit-lamp", 1.0)
+
+
 async def test_interrupted_while_nobody_comes(network, source):
     """At once, with the room left behind."""
     sender = Sender(network, source)
