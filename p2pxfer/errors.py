@@ -15,6 +15,8 @@
     │   ├── RendezvousUnreachable        6
     │   ├── RelaySpent               6  it carries no more for now
     │   ├── RoomRefused                  6  unknown nameplate, expired, lost, over a limit
+    │   │   ├── RendezvousBusy           6  another try may do
+    │   │   ├── VersionRefused           6  no try will
     │   │   ├── RoomFull                 6
     │   │   └── RoomBurnt                6
     │   └── RendezvousMisbehaved         6
@@ -183,6 +185,22 @@ class RoomRefused(RendezvousError):
     """The rendezvous refused the room: unknown, full, burnt, expired, or over a limit."""
 
     default_hint = "ask the sender for a new code"
+
+
+class RendezvousBusy(RoomRefused):
+    """The rendezvous takes nothing more now, or not from this address.
+
+    Attributes:
+        seconds: until it may again; 0 where it does not say.
+    """
+
+    seconds: int = 0
+
+
+class VersionRefused(RoomRefused):
+    """The rendezvous speaks another version of its protocol."""
+
+    retryable = False
 
 
 class RoomFull(RoomRefused):

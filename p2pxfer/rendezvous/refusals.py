@@ -10,12 +10,14 @@ from p2pxfer.errors import (
     CodeExpired,
     PeerGone,
     RelaySpent,
+    RendezvousBusy,
     RendezvousMisbehaved,
     RendezvousUnreachable,
     RoomBurnt,
     RoomFull,
     RoomRefused,
     TransferError,
+    VersionRefused,
 )
 from p2pxfer.rendezvous.messages import Ended, Reason
 
@@ -29,7 +31,7 @@ _SPENT: Final = (
 )
 _ANYWHERE: Final[Mapping[Reason, _Refusal]] = {
     Reason.VERSION: (
-        RoomRefused,
+        VersionRefused,
         "the rendezvous speaks another version of its protocol",
         "update p2pxfer here, or on the server",
     ),
@@ -39,11 +41,11 @@ _ANYWHERE: Final[Mapping[Reason, _Refusal]] = {
         None,
     ),
     Reason.LIMITED: (
-        RoomRefused,
+        RendezvousBusy,
         "too many tries from this address: the rendezvous allows another in {seconds} s",
         "wait {seconds} s, then try again",
     ),
-    Reason.BUSY: (RoomRefused, "the rendezvous is busy and takes nothing more now", _LATER),
+    Reason.BUSY: (RendezvousBusy, "the rendezvous is busy and takes nothing more now", _LATER),
     Reason.OVERFLOW: (RoomRefused, "{room} has carried as much mail as a room may", _AGAIN),
 }
 _AT_THE_DOOR: Final[Mapping[Reason, _Refusal]] = {
@@ -124,4 +126,7 @@ def _error(refusals: Mapping[Reason, _Refusal], ended: Ended, room: str) -> Tran
     error, message, hint = refusals[ended.reason]
     if hint is not None:
         hint = hint.format(seconds=ended.seconds, hours=ceil(ended.seconds / 3600))
-    return error(message.format(room=room, seconds=ended.seconds), hint)
+    refusal = error(message.format(room=room, seconds=ended.seconds), hint)
+    if isinstance(refusal, RendezvousBusy):
+        refusal.seconds = ended.seconds
+    return refusal

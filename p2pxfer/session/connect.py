@@ -21,12 +21,15 @@ from p2pxfer.errors import (
     PeerMisbehaved,
     PeerVanished,
     RelaySpent,
+    RendezvousBusy,
     RendezvousError,
     RendezvousMisbehaved,
     RoomBurnt,
+    RoomFull,
     RoomRefused,
     TransferError,
     VerificationRefused,
+    VersionRefused,
     WrongCode,
 )
 from p2pxfer.pairing import code as codes
@@ -332,6 +335,7 @@ class Connector:
             self._progress.emit(Waiting("peer"))
             deadline = time.monotonic() + wait
             stale = False
+            told: set[str] = set()
             while True:
                 left = deadline - time.monotonic()
                 try:
@@ -339,9 +343,16 @@ class Connector:
                     self.met = True
                     keys = await self._pairing.pair(room, role, chosen.password(), left)
                 except (PeerGone, RoomRefused) as error:  # a run that died may still have its place
-                    if isinstance(error, CodeExpired) or deadline - time.monotonic() < SEAT_RETRY:
+                    pause = SEAT_RETRY
+                    if isinstance(error, RendezvousBusy):
+                        pause = max(pause, error.seconds)
+                    final = isinstance(error, CodeExpired | VersionRefused)
+                    if final or deadline - time.monotonic() < pause:
                         raise
-                    await asyncio.sleep(SEAT_RETRY)
+                    if isinstance(error, RendezvousBusy | RoomFull) and error.name not in told:
+                        told.add(error.name)
+                        self._progress.emit(Note(f"{error.message}; waiting to try again"))
+                    await asyncio.sleep(pause)
                     continue
                 except PairingError as error:
                     # Of this side's own role, or gone before the codes were compared: most likely

@@ -16,9 +16,11 @@ from p2pxfer.errors import (
     PairingError,
     PeerGone,
     PeerMisbehaved,
+    RendezvousBusy,
     RendezvousUnreachable,
     RoomRefused,
     VerificationRefused,
+    VersionRefused,
     WrongCode,
 )
 from p2pxfer.pairing.code import generate_chosen, parse
@@ -27,7 +29,11 @@ from p2pxfer.pairing.hello import Hello
 from p2pxfer.pairing.keys import Role, SessionKeys
 from p2pxfer.progress import CodeBurnt, CodeReady, Connected, Note
 from p2pxfer.rendezvous.client import RendezvousClient
+from p2pxfer.rendezvous.messages import Reason
 from p2pxfer.rendezvous.server import app
+from p2pxfer.rendezvous.server.connection import Desk
+from p2pxfer.rendezvous.server.rooms import Refused
+from p2pxfer.session import connect
 from p2pxfer.session.connect import Connector
 from p2pxfer.session.detour import DIRECT
 from p2pxfer.session.network import Network, Sending
@@ -266,6 +272,49 @@ async def test_two_senders_with_one_code_of_their_own(network, source):
     )
     assert any(type(end) is PairingError and "sending" in end.message for end in found)
     assert all(isinstance(end, PairingError | PeerGone | RoomRefused) for end in found)
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "told"),
+    [
+        ([(Reason.VERSION, 0)], VersionRefused, []),
+        ([(Reason.LIMITED, 1000)], RendezvousBusy, []),
+        (
+            [(Reason.FULL, 0), (Reason.BUSY, 0), (Reason.BUSY, 0), (Reason.VERSION, 0)],
+            VersionRefused,
+            ["two sides are in the room already", "the rendezvous is busy"],
+        ),
+        (
+            [(Reason.BURNT, 0), (Reason.LIMITED, 1), (Reason.LIMITED, 1000)],
+            RendezvousBusy,
+            ["allows another in 1 s"],
+        ),
+    ],
+    ids=["version", "limited for too long", "full and busy", "limited"],
+)
+async def test_a_rendezvous_that_refuses_a_code_of_their_own(
+    network, monkeypatch, answers, error, told
+):
+    """What may pass is waited for, and told once; what will not ends it at once."""
+    asked: list[float] = []
+
+    async def admit(*_: object) -> None:
+        asked.append(asyncio.get_running_loop().time())
+        raise Refused(*answers[len(asked) - 1])
+
+    monkeypatch.setattr(Desk, "admit", admit)
+    monkeypatch.setattr(connect, "SEAT_RETRY", 0.05)
+    way = connector(network)
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(error):
+            await way.offer(Sending(chosen=generate_chosen(), wait=600.0))
+    assert len(asked) == len(answers)
+    for (_, seconds), then, now in zip(answers[:-1], asked[:-1], asked[1:], strict=True):
+        assert now - then >= seconds
+    notes = [note.text for note in way._progress.all(Note) if not note.detail]
+    assert len(notes) == len(told)
+    for note, text in zip(notes, told, strict=True):
+        assert text in note
 
 
 async def test_who_finds_no_earlier_session_is_at_the_rendezvous_that_was_named(network):
