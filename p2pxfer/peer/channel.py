@@ -69,6 +69,13 @@ class Channel(Protocol):
     def buffered(self) -> int:
         """Bytes queued here that the transport has not taken yet."""
 
+    @property
+    def arriving(self) -> int:
+        """Bytes of a message that has not come whole; 0 where that can't be told.
+
+        On a slow line it is all that shows for many seconds that the other side is there.
+        """
+
 
 class RtcChannel:
     """`Channel` over an open `RTCDataChannel`.
@@ -105,6 +112,12 @@ class RtcChannel:
     def buffered(self) -> int:
         """Bytes queued here that the transport has not taken yet."""
         return self._rtc.bufferedAmount
+
+    @property
+    def arriving(self) -> int:
+        """Bytes of a message that has not come whole; aiortc's own layer takes short ones only."""
+        arriving: int = getattr(self._rtc.transport, "arriving", 0)
+        return arriving
 
     @property
     def closed(self) -> asyncio.Event:

@@ -231,6 +231,12 @@ class SctpTransport(AsyncIOEventEmitter):
 
     # For channel.py
 
+    @property
+    def arriving(self) -> int:
+        """Bytes of messages that have not come whole."""
+        inbound = self._association.inbound if self._association is not None else None
+        return inbound.arriving if inbound is not None else 0
+
     async def acknowledged(self) -> None:
         """Wait until the far end has acknowledged all that was sent, or nothing more can be."""
         while self._outstanding and self.state != "closed":

@@ -67,6 +67,7 @@ class Circuit:
     Attributes:
         max_message: bytes of a message.
         error: why it closed, where that was more than a lost connection.
+        arriving: bytes that came of a message whose last frame has not.
         rtt_ms: the round trip of the greeting in milliseconds, None until measured.
     """
 
@@ -76,6 +77,7 @@ class Circuit:
         self.max_message = MAX_MESSAGE
         self.error: TransferError | None = None
         self.rtt_ms: float | None = None
+        self.arriving = 0
         self._link = link
         self._sealer = sealer
         self._opener = opener
@@ -271,6 +273,10 @@ class Circuit:
             raise RendezvousMisbehaved(
                 "the rendezvous changed, lost or repeated what it carried"
             ) from error
+        if message is not None:
+            self.arriving = 0
+        elif self._greeted.is_set():  # no greeting, then
+            self.arriving += len(frame)
         if self._opener.greeted:
             self._greeted.set()
         size = len(frame) + FRAME_OVERHEAD

@@ -84,6 +84,11 @@ class Inbound:
         return not self._starts
 
     @property
+    def arriving(self) -> int:
+        """Bytes of messages that have not come whole; another number: something came."""
+        return self.reassembly.size + self._held_size
+
+    @property
     def due(self) -> bool:
         """Whether as much came as one SACK covers."""
         return self.unreported >= self._every

@@ -117,6 +117,7 @@ class Exchange:
         self._error: BaseException | None = None
         self._cut: TransferError | None = None
         self._receipt: Receipt | None = None
+        self._arriving = 0  # of the channel, when it was looked at last
 
     def wake(self) -> None:
         """Something has become ready: look at it soon."""
@@ -337,7 +338,17 @@ class Exchange:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
         except TimeoutError:
-            self._machine.handle_timer(time.monotonic())
+            now = time.monotonic()
+            self._look_for_parts(now)
+            self._machine.handle_timer(now)
+
+    def _look_for_parts(self, now: float) -> None:
+        """On a slow line one message takes longer than silence may: what came of it is a word."""
+        arriving = self.link.channel.arriving
+        if arriving != self._arriving:
+            self._arriving = arriving
+            self._machine.liveness.heard(now)
+            self._machine.liveness.moved(now)
 
     def _gone(self, size: int) -> None:
         """A message of ``size`` bytes was handed to the channel."""

@@ -9,10 +9,11 @@ from datetime import time as clock
 
 import pytest
 
-from p2pxfer.peer import restraint
+from p2pxfer.peer import restraint, seam
 from p2pxfer.peer.restraint import FREE, Limit, Restraint, control
 from p2pxfer.sctp.congestion.bbr import Bbr
 from p2pxfer.sctp.congestion.ledbat import Ledbat
+from tests.peer.conftest import PATIENCE
 
 RATE = 2_000_000
 SIZE = 3_000_000
@@ -60,3 +61,21 @@ async def test_a_limit_of_either_end_is_kept(joined, limited):
             got += await arrived.get()
         took = time.monotonic() - begun
         assert took > 0.9 * SIZE / RATE
+
+
+@pytest.mark.parametrize("layer", ["batched", "single"])
+async def test_on_a_slow_line_a_message_shows_before_it_is_whole(joined, monkeypatch, layer):
+    """Else it would pass for silence."""
+    monkeypatch.setenv(seam.VARIABLE, layer)
+    async with joined(a={"restraint": Restraint(Limit.parse("500k"))}) as pair:
+        near, far = await pair.open()
+        arrived = asyncio.Event()
+        far.on_message(lambda _: arrived.set())
+        await near.send(bytes(near.max_message))
+        shown = set()
+        async with asyncio.timeout(PATIENCE):
+            while not arrived.is_set():
+                shown.add(far.arriving)
+                await asyncio.sleep(0.01)
+        assert len(shown) > 5
+        assert far.arriving == 0

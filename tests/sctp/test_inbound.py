@@ -233,6 +233,19 @@ def test_the_immediate_bit_hurries():
     assert end.hurry
 
 
+def test_what_comes_of_a_long_message_shows_before_it_is_whole():
+    """Each fragment does, behind a gap too; of what is whole nothing is left to come."""
+    end, events = inbound()
+    seen = [end.arriving]
+    for offset, flags in ((0, BEGIN), (1, 0), (3, 0), (4, END)):
+        give(end, offset, flags=flags)
+        seen.append(end.arriving)
+    assert seen == sorted(set(seen))
+    give(end, 2, flags=0)
+    assert len(events) == 1
+    assert end.arriving == 0
+
+
 def test_given_up_chunks_are_passed_over():
     """FORWARD-TSN (RFC 3758 section 3.6): what is behind it is told, what was begun is dropped."""
     end, events = inbound()

@@ -51,6 +51,7 @@ class MemoryChannel:
     def __init__(self, max_message: int = 64 * 1024) -> None:
         self.max_message = max_message
         self.error = None
+        self.arriving = 0
         self.other: MemoryChannel = self
         self.closed = asyncio.Event()
         self.most_buffered = 0

@@ -352,6 +352,22 @@ async def test_a_peer_that_comes_back_and_says_nothing(as_receiver, one, monkeyp
     await asyncio.gather(attack.task, return_exceptions=True)
 
 
+async def test_a_message_that_takes_longer_than_silence_may(as_sender, monkeypatch):
+    """While more of it comes, on a slow line, the other side is there; then it is lost."""
+    monkeypatch.setattr("p2pxfer.transfer.liveness.PING_AFTER", 0.05)
+    monkeypatch.setattr("p2pxfer.transfer.liveness.STALLED_AFTER", 0.5)
+    monkeypatch.setattr("p2pxfer.transfer.liveness.LOST_AFTER", 1.0)
+    attack = as_sender()
+    attack.peer.alive = attack.peer.acknowledges = False
+    await attack.peer.say(HELLO)
+    for number in range(50):
+        attack.link.channel.arriving = 1200 * number
+        await asyncio.sleep(0.05)
+    assert not attack.task.done()
+    assert not attack.events.all(Stalled)
+    await attack.ends(PeerGone)
+
+
 async def test_a_channel_breaks_while_it_carries_what_the_last_one_lost(
     as_receiver, one, monkeypatch
 ):

@@ -180,6 +180,25 @@ async def test_a_faithful_one_is_enough(stream):
     assert MESSAGES[0] not in b"".join(stream.frames[A])
 
 
+async def test_what_comes_of_a_long_message_shows_before_it_is_whole(stream):
+    """Frames that open do: on a slow line they are all that tells that the other side is there."""
+    shown = []
+
+    async def look(stream: Stream, side: int, body: bytes) -> None:
+        shown.append(stream.sides[B].arriving)
+        await faithful(stream, side, body)
+        await eventually(stream.wires[1 - side].heard.empty)
+
+    stream.begin(look)
+    assert await stream.open() == [None, None]
+    shown.clear()
+    await stream.sides[A].send(MESSAGES[1])
+    await eventually(lambda: stream.got[B])
+    first, second = shown
+    assert (first, stream.sides[B].arriving) == (0, 0)
+    assert second > 32_768
+
+
 async def test_it_replays(stream):
     """The same frame twice."""
 
