@@ -223,7 +223,7 @@ class Order(Struct, frozen=True, kw_only=True):
             )
         if self.existing is Existing.ASK:
             raise UsageError(
-                "--existing ask needs a terminal", "choose overwrite, rename, skip or fail"
+                "--existing ask needs a terminal", "choose update, overwrite, rename, skip or fail"
             )
         if self.verify:
             raise UsageError(

@@ -266,6 +266,13 @@ def _entry(kind: EntryKind, path: bytes, found: os.stat_result, target: bytes = 
     return Entry(kind, path, 0, stat.S_IMODE(found.st_mode), carried(found.st_mtime_ns), target)
 
 
+def _here() -> bytes:
+    try:
+        return os.getcwdb()
+    except OSError as error:
+        raise LocalFileError("the folder you are in is gone", "go to one that is there") from error
+
+
 def _arguments(paths: Sequence[Named]) -> list[_Argument]:
     arguments: dict[bytes, _Argument] = {}
     for named in paths:
@@ -273,7 +280,7 @@ def _arguments(paths: Sequence[Named]) -> list[_Argument]:
         shown = os.fsdecode(path)
         if not path or b"\0" in path:
             raise UsageError("an empty or impossible path was given")
-        source = os.path.join(os.getcwdb(), path)
+        source = path if os.path.isabs(path) else os.path.join(_here(), path)
         name = os.path.basename(source.rstrip(b"/"))
         if name in (b"", b".", b".."):
             name = os.path.basename(os.path.realpath(source)) or ROOT_NAME

@@ -66,9 +66,11 @@ class OutputTree:
             make_folders(base)
             self._folders = OutFolders(base, limit=handles)
         except OSError as error:
-            raise LocalFileError(
-                f"{os.fsdecode(directory)} can't be written to: {error.strerror}"
-            ) from error
+            shown = os.fsdecode(directory)
+            if isinstance(error, FileExistsError):
+                reason = f"{shown} is no folder, and what comes is more than one file"
+                raise LocalFileError(reason, "give a folder with --output") from error
+            raise LocalFileError(f"{shown} can't be written to: {error.strerror}") from error
         self._handles = self._folders.handles
         name_limit = self._handles.name_limit()
         self._placing = Placing(self._folders, name_limit)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from p2pxfer.errors import PeerGone, RoomRefused, StreamLost
+from p2pxfer.errors import LocalFileError, PeerGone, RoomRefused, StreamLost
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.pairing import code as codes
 from p2pxfer.progress import NullProgress, Progress
@@ -120,5 +120,11 @@ def _destination(output: str | os.PathLike[str] | ByteWriter | None) -> Path | B
     if output == "-":
         return sys.stdout.buffer
     if output is None or isinstance(output, str | os.PathLike):
-        return Path(output or ".")
+        path = Path(output or ".")
+        try:
+            path.absolute()
+        except OSError as error:
+            message = "the folder you are in is gone"
+            raise LocalFileError(message, "go to one that is there") from error
+        return path
     return output

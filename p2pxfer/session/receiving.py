@@ -35,7 +35,7 @@ from p2pxfer.session.sinks import (
     TextSink,
     Written,
 )
-from p2pxfer.session.summary import RECEIPT, Summary, Tally
+from p2pxfer.session.summary import ELSEWHERE, RECEIPT, Summary, Tally
 from p2pxfer.session.tree_sink import TreeSink
 from p2pxfer.session.writing import Writing
 from p2pxfer.transfer.actions import (
@@ -309,7 +309,8 @@ async def transfer(
         receipt = await exchange.run()
         # Else the sender may still have to be told that it is done, or come with what is missing.
         keep = side.tally.mendable or side.skipped > 0 or not exchange.confirmed
-        return side.tally.finish(receipt, side.skipped, time.monotonic() - side.accepted)
+        took = time.monotonic() - side.accepted
+        return side.tally.finish(receipt, side.skipped, took, again=ELSEWHERE)
     except PeerRestarted:
         raise PeerMisbehaved("the sender began again under an old code") from None
     except IntegrityError:

@@ -18,6 +18,10 @@ AGAIN: Final = (
     "the lines above name what is missing, and why\n"
     "mend that, and run the same command again on both sides: only what is missing is sent"
 )
+ELSEWHERE: Final = (
+    "the sender names what it could not read, and the lines above whatever else is missing\n"
+    "mend that, and run the same command again on both sides: only what is missing is sent"
+)
 FILE: Final = EntryKind.FILE
 RECEIPT: Final = "receipt"  # label of the key that the receipt is signed with
 
@@ -110,8 +114,16 @@ class Tally:
         """The root over every outcome taken."""
         return self._root.digest()
 
-    def finish(self, receipt: Receipt, skipped: int, seconds: float) -> Summary:
+    def finish(
+        self, receipt: Receipt, skipped: int, seconds: float, *, again: str = AGAIN
+    ) -> Summary:
         """The transfer is over: tell it and sum it up.
+
+        Args:
+            receipt: what came of it.
+            skipped: entries that the sender could not list.
+            seconds: that it took.
+            again: what to do about entries that were skipped.
 
         Raises:
             PartlyDone: some entries did not arrive.
@@ -123,6 +135,6 @@ class Tally:
         if missing:
             entries = "1 entry" if missing == 1 else f"{missing:,} entries"
             rest = "; all the rest did" if self._files else ""
-            hint = AGAIN if self.mendable or skipped else None
+            hint = again if skipped else AGAIN if self.mendable else None
             raise PartlyDone(f"{entries} did not arrive{rest}", hint)
         return Summary(receipt.size, self._files, seconds, receipt.root)

@@ -27,6 +27,7 @@ from p2pxfer.files import hashing
 from p2pxfer.files.partial import PartialFile
 from p2pxfer.files.reader import SourceFile
 from p2pxfer.files.space import Space
+from p2pxfer.files.walk import walk
 from p2pxfer.files.writer import OutputTree
 from p2pxfer.manifest import LAST_DATE, MIN_BLOCK
 from p2pxfer.peer.channel import HIGH_WATER
@@ -42,6 +43,7 @@ from p2pxfer.progress import (
 from p2pxfer.session.exchange import OUTGOING_LIMIT
 from p2pxfer.session.feed import AHEAD, FileFeed, Job
 from p2pxfer.session.placement import Placement
+from p2pxfer.session.receive import receive
 from p2pxfer.session.receiving import ReceiveSide
 from p2pxfer.session.send import send
 from p2pxfer.session.sending import READ_AHEAD_FILES, SendSide
@@ -409,6 +411,48 @@ async def test_a_file_that_vanishes_is_told_and_the_rest_goes_on(transfer, tmp_p
         assert failed.path == b"top/goes"
     assert (both.out / "top" / "stays").read_bytes() == b"stays"
     assert not (both.out / "top" / "goes").exists()
+
+
+async def test_what_the_sender_cannot_read_is_named_by_it(transfer, tmp_path):
+    """The receiver, which never heard of it, says so."""
+    top = tmp_path / "top"
+    top.mkdir()
+    os.mkfifo(top / "pipe")
+    both = transfer(top)
+    sent, received = await both.ends()
+    assert [event.path for event in both.sent.all(EntryFailed)] == [b"top/pipe"]
+    assert "lines above" in sent.hint
+    assert not both.received.all(EntryFailed)
+    assert "the sender names" in received.hint
+
+
+async def test_a_folder_for_a_place_that_is_a_file(transfer, tree, tmp_path):
+    """It is said so, and the file stays."""
+    there = tmp_path / "there"
+    there.write_bytes(b"mine")
+    _, received = await transfer(tree, to={"output": there}).ends()
+    assert type(received) is LocalFileError
+    assert "is no folder" in received.message
+    assert there.read_bytes() == b"mine"
+
+
+async def test_where_the_working_directory_is_gone(tmp_path):
+    """A path that does not depend on it is still sent from; else nobody is looked for."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (tmp_path / "file").write_bytes(b"data")
+    here = os.open(".", os.O_RDONLY)
+    os.chdir(gone)
+    gone.rmdir()
+    try:
+        with pytest.raises(LocalFileError, match="is gone"):
+            await receive("7-orbit-lamp", network=NOWHERE)
+        with pytest.raises(LocalFileError, match="is gone"):
+            await send(["file"], network=NOWHERE)
+        assert [found.entry.path for found in walk([tmp_path / "file"])] == [b"file"]
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(0, False), (4, False), (5, True)])
