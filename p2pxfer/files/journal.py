@@ -50,6 +50,7 @@ class JournalView(Discreet, Struct, frozen=True):
         live: a running process writes it: leave it alone.
         partials: temporaries that may be there.
         placed: how many files, symlinks and directories it has put in place.
+        over: its sender has the receipt, and waits for nobody.
     """
 
     hidden = ("partials",)
@@ -60,6 +61,7 @@ class JournalView(Discreet, Struct, frozen=True):
     live: bool
     partials: tuple[Partial, ...]
     placed: int
+    over: bool
 
     @property
     def away(self) -> bool:
@@ -208,7 +210,8 @@ class Journals:
             finally:
                 os.close(fd)
             partials = tuple(contents.partials.values())
-            views.append(JournalView(name, header, modified, live, partials, len(contents)))
+            placed, over = len(contents), contents.over
+            views.append(JournalView(name, header, modified, live, partials, placed, over))
         return sorted(views, key=lambda view: view.modified, reverse=True)
 
 
@@ -275,6 +278,10 @@ class Journal:
         for path in paths:
             self._under_way.pop(path, None)
         self._append(forgotten_records(paths))
+
+    def over(self) -> None:
+        """The sender has the receipt: of this session nobody waits for this side any more."""
+        self._append(encoded(Kind.OVER))
 
     def finish(self) -> None:
         """The transfer is over: remove the journal, and temporaries that nobody took up.

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     PLACED = 3
     FORGOTTEN = 4  # its temporary was removed, and did not get its name; body: the path
     SETTLED = 5  # temporaries that were placed have their names, those only intended not; no body
+    OVER = 6  # the sender has the receipt, and waits for nobody; no body
 
 
 _PLACED = int(Kind.PLACED)  # there may be very many of them
@@ -172,10 +173,12 @@ class Contents:
     Attributes:
         header: the first that this version understands, or None.
         partials: temporaries that may be there, by path.
+        over: the session has ended, whatever is missing; only another can go on with it.
     """
 
     def __init__(self) -> None:
         self.header: Header | None = None
+        self.over = False
         self.partials: dict[bytes, Partial] = {}
         self._placed: dict[bytes, bytes] = {}  # bodies: a third of what the values would take
         self._coming: dict[bytes, bytes] = {}  # the same, not settled
@@ -212,9 +215,11 @@ class Contents:
             self._named.discard(body)
         elif kind == Kind.SETTLED:
             self._settle()
+        elif kind == Kind.OVER:
+            self.over = True
 
     def merge(self, other: Contents) -> list[Partial]:
-        """Add what a journal that came later says; the header stays.
+        """Add what a journal that came later says; the header stays, and whether it is over.
 
         Returns:
             The temporaries that others of the same entries replace.

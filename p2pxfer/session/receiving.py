@@ -193,6 +193,8 @@ class ReceiveSide:
             closed = True
         finally:
             if self._journal is not None:
+                if self.exchange.confirmed:
+                    self._journal.over()
                 self._journal.finish() if closed and not keep else self._journal.close()
 
     def _take_payload(self, size: int) -> list[bytes | memoryview]:

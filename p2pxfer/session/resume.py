@@ -84,12 +84,17 @@ class ReceiverMemory:
         self._resume = resume
 
     def interrupted(self) -> tuple[SessionKeys, str] | None:
-        """A session under the same code that this machine has not finished: keys, and where."""
+        """A session under the same code whose sender may still wait for this machine.
+
+        Returns:
+            Its keys, and where the two sides met.
+        """
         if self._resume == "never":
             return None
         oldest = time.time() - EXPIRY
         for view in self._journals.find(code=self._code):
-            if not view.live and view.header.rendezvous and view.modified >= oldest:
+            waits = not view.live and not view.over and view.modified >= oldest
+            if waits and view.header.rendezvous:
                 secret = view.header.secret
                 keys = SessionKeys(secret, Role.B, resume_id(secret), Hello(), Hello().version)
                 return keys, view.header.rendezvous

@@ -66,6 +66,16 @@ def test_found_by_code_id_or_output(journals, root):
         b"code0",
     ]
     assert [v.header.code for v in journals.find(output=os.fsencode(root / "0"))] == [b"code0"]
+    assert not view.over
+    head = header(root / "1", b"later", b"\3" * 16)
+    journal = journals.create(header(root / "1", b"over", b"\4" * 16))
+    journal.over()
+    journal.close()
+    (view,) = journals.find(code=b"over")
+    assert view.over
+    journals.create(head, [view]).close()
+    (view,) = journals.find(code=b"later")
+    assert not view.over
     assert journals.find(code=b"unknown") == []
     assert journals.find() == []
 

@@ -14,6 +14,7 @@ from p2pxfer.errors import (
     InvalidCode,
     LocalFileError,
     PairingError,
+    PartlyDone,
     PeerGone,
     PeerMisbehaved,
     RendezvousBusy,
@@ -27,13 +28,14 @@ from p2pxfer.pairing.code import generate_chosen, parse
 from p2pxfer.pairing.handshake import Handshake
 from p2pxfer.pairing.hello import Hello
 from p2pxfer.pairing.keys import Role, SessionKeys
-from p2pxfer.progress import CodeBurnt, CodeReady, Connected, Note
+from p2pxfer.progress import Advanced, CodeBurnt, CodeReady, Connected, Note
 from p2pxfer.rendezvous.client import RendezvousClient
 from p2pxfer.rendezvous.messages import Reason
 from p2pxfer.rendezvous.server import app
 from p2pxfer.rendezvous.server.connection import Desk
 from p2pxfer.rendezvous.server.rooms import Refused
 from p2pxfer.session import connect
+from p2pxfer.session import receive as receiving_room
 from p2pxfer.session.connect import Connector
 from p2pxfer.session.detour import DIRECT
 from p2pxfer.session.network import Network, Sending
@@ -315,6 +317,28 @@ async def test_a_rendezvous_that_refuses_a_code_of_their_own(
     assert len(notes) == len(told)
     for note, text in zip(notes, told, strict=True):
         assert text in note
+
+
+async def test_after_a_partial_end_nobody_is_looked_for_and_the_rest_is_sent(
+    network, source, tmp_path, monkeypatch
+):
+    """Both know how it ended: the same commands meet at once, and go on from what is there."""
+    monkeypatch.setattr(receiving_room, "REJOIN_PATIENCE", 600.0)
+    top, code = tmp_path / "top", generate_chosen()
+    top.mkdir()
+    source.rename(top / "whole")
+    os.mkfifo(top / "other")
+    ended, saved = [], []
+    for _ in range(2):
+        sender, events = Sender(network, top, code=code), Events()
+        receiver = receiving(code, network, f"{tmp_path / 'out'}/", progress=events)
+        ended += [type(end) for end in await ends(sender.task, receiver)]
+        saved.append(sum(advanced.saved for advanced in events.all(Advanced)))
+        (top / "other").unlink()
+        (top / "other").write_bytes(b"a file by now")
+    assert ended == [PartlyDone, PartlyDone, Summary, Summary]
+    assert saved == [0, (top / "whole").stat().st_size]
+    assert (tmp_path / "out" / "top" / "other").read_bytes() == b"a file by now"
 
 
 async def test_who_finds_no_earlier_session_is_at_the_rendezvous_that_was_named(network):
