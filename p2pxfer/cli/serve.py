@@ -17,6 +17,7 @@ import typer
 
 from p2pxfer.cli.quantities import seconds
 from p2pxfer.errors import ExitCode, TransferError, UsageError
+from p2pxfer.files.handles import more_handles
 from p2pxfer.rendezvous.address import DEFAULT_PORT, is_loopback
 
 if TYPE_CHECKING:
@@ -188,7 +189,10 @@ def serve(
 
 async def _serve(settings: Settings, screen: Screen) -> None:
     from p2pxfer.rendezvous.server import app
+    from p2pxfer.rendezvous.server.limits import Limits
 
+    limits = Limits()
+    limits = limits.within(more_handles(limits.descriptors))
     try:
         running = await app.start(
             None if settings.host == "::" and settings.port else settings.host,  # IPv4, too
@@ -198,6 +202,7 @@ async def _serve(settings: Settings, screen: Screen) -> None:
             ice_servers=settings.ice_servers,
             turn=settings.turn,
             motd=settings.motd,
+            limits=limits,
             carriage=settings.carriage,
             max_lifetime=settings.lifetime,
         )

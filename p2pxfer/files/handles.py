@@ -27,19 +27,23 @@ _BELOW_FLAGS = _BASE_FLAGS | getattr(os, "O_NOFOLLOW", 0)
 _CLOSED = -1
 
 
-def more_handles() -> None:
-    """Let this process have more files open, where the system does if it is asked.
+def more_handles(wanted: int = MANY) -> int:
+    """Let this process have ``wanted`` files open, where the system does if it is asked.
+
+    Returns how many it may have now: fewer, if the administrator says so, or more.
 
     To be called before there are threads: Linux makes room for handles when they are needed, and
     each time lets whoever opens a file wait for all processors, some 10 ms, if it has any.
     """
-    if not sys.platform.startswith("linux"):
-        return
+    if sys.platform == "win32":
+        return wanted  # only memory bounds them there
     import fcntl  # noqa: PLC0415  # Windows lacks both
     import resource  # noqa: PLC0415  # likewise
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = MANY if hard == resource.RLIM_INFINITY else min(hard, MANY)
+    if not sys.platform.startswith("linux"):
+        return wanted if soft == resource.RLIM_INFINITY else soft
+    enough = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     if soft != resource.RLIM_INFINITY and soft < enough:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
@@ -49,6 +53,8 @@ def more_handles() -> None:
             os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, enough - 1))
         finally:
             os.close(fd)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else soft
 
 
 class Folder:

@@ -29,10 +29,13 @@ COMMAND = [sys.executable, "-c", ONLY_SERVE]
 
 
 @contextlib.contextmanager
-def serving(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process, and the URL that it names."""
+def serving(
+    *arguments: str, descriptors: str = "", **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process, and the URL that it names; ``descriptors`` are what `ulimit` is told."""
+    limited = ["/bin/sh", "-c", f'ulimit {descriptors}; exec "$@"', "sh"] if descriptors else []
     process = subprocess.Popen(
-        [*COMMAND, "--port", "0", *arguments],
+        [*limited, *COMMAND, "--port", "0", *arguments],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -98,6 +101,34 @@ def test_it_says_how_much_it_carries():
             assert line, "it was never said"
             line = process.stderr.readline()
         assert "2.00 GB a day for one address, 1.50 GB in all" in line
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "most"),
+    [("-S -n 256", 1024), ("-n 256", 32)],
+    ids=["a low limit that may be raised", "few, whoever asks"],
+)
+def test_silent_connections_leave_it_descriptors(descriptors, most):
+    """However many there are, the next one is served; those that came last stay."""
+    with serving(descriptors=descriptors) as (process, url), contextlib.ExitStack() as held:
+        port = int(url.rpartition(":")[2])
+        silent = [
+            held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(400)
+        ]
+        assert config(url)["version"] == 1
+        for each in silent:
+            each.setblocking(False)
+        assert sum(_is_open(each) for each in silent) >= min(most, 400) - 1
+        assert process.poll() is None
+
+
+def _is_open(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(1))
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
 
 
 def test_two_colons_are_every_address():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pxfer.rendezvous.server.limits import Budget, Rate, Tally, network
+from p2pxfer.rendezvous.server.limits import Budget, Limits, Rate, Tally, network
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,17 @@ from p2pxfer.rendezvous.server.limits import Budget, Rate, Tally, network
 def test_addresses_of_one_customer_count_as_one(address, counted):
     """Nobody escapes a limit by walking through a /64, or by writing IPv4 as IPv6."""
     assert network(address) == counted
+
+
+def test_connections_keep_within_the_descriptors_that_there_are():
+    """With enough all are allowed; else some of each kind are, and the rest is spared."""
+    asked = Limits()
+    assert asked.within(asked.descriptors) == asked.within(10**9) == asked
+    for few in (1024, 256):
+        got = asked.within(few)
+        assert 0 < got.idle < got.total_connections
+        assert got.descriptors == few
+    assert asked.within(3).idle == 1
 
 
 def test_a_budget_allows_a_burst_and_then_a_steady_rate():

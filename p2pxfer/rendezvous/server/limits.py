@@ -12,8 +12,10 @@ from math import ceil, inf
 from typing import Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 DAY: Final = 24 * 3600.0  # seconds
+SPARE: Final = 128  # descriptors: half for what was accepted and not looked at, half for the rest
 LEAST_SHARE: Final = 1 / 8  # of a volume, that must be left for a circuit to begin
 _ADDRESSES: Final = (
     65_536  # remembered by each kind of count; the longest unseen is forgotten first
@@ -55,6 +57,20 @@ class Limits(Struct, frozen=True, kw_only=True):
     first_message: float = 10
     ends: int = 16
     total_ends: int = 128
+
+    @property
+    def descriptors(self) -> int:
+        """That a process needs for as many connections."""
+        return self.total_connections + self.idle + SPARE
+
+    def within(self, descriptors: int) -> Limits:
+        """The same, with so few connections that a process has enough with ``descriptors``.
+
+        Of too few a quarter is for those that are no WebSocket.
+        """
+        room = max(4, descriptors - SPARE)
+        idle = min(self.idle, room // 4)
+        return replace(self, idle=idle, total_connections=min(self.total_connections, room - idle))
 
 
 class Carriage(Struct, frozen=True, kw_only=True):
