@@ -88,8 +88,9 @@ class Judging:
         return not self.pages or self.pages[0].entries[0].kind is EntryKind.FILE
 
     def tops(self) -> set[bytes]:
-        """What the paths listed so far begin with, as the sender has it."""
-        return {entry.path.split(b"/", 1)[0] for page in self.pages for entry in page.entries}
+        """What the paths of the first page begin with, as the sender has it."""
+        entries = self.pages[0].entries if self.pages else ()
+        return {entry.path.split(b"/", 1)[0] for entry in entries}
 
     async def enough(self, kind: TransferKind, *, asks: bool, matters: bool) -> None:
         """Wait until it is known what is offered: all of it, or as much as a short time shows.

@@ -225,7 +225,7 @@ class ReceiveSide:
         await judging.enough(offer.kind, asks=self._interaction.asks, matters=matters)
         placement = None
         if offer.kind is not TransferKind.TEXT:
-            placement = await self._in_thread(self._placed, offer)
+            placement = await self._in_thread(self._placed, offer, judging.tops())
         self._progress.emit(Waiting("accept"))
         self.doing = Activity.PROMPTING
         accepted = await self._interaction.accept(view(offer, judging.totals, judging.pages))
@@ -254,12 +254,12 @@ class ReceiveSide:
     def _wake(self) -> None:
         self.exchange.wake()
 
-    def _placed(self, offer: Offer) -> Placement:
+    def _placed(self, offer: Offer, tops: set[bytes]) -> Placement:
         totals = self._judging.totals
         placement = place(self._acceptance, single=self._judging.is_single(offer.kind))
         directory = placement.directory
         if directory is None or not self._memory.continues(directory, self._proofs):
-            placement.require(totals.size or 0, totals.entries, self._judging.tops())
+            placement.require(totals.size or 0, totals.entries, tops)
         return placement
 
     def _open_sink(self, placement: Placement | None) -> Sink:

@@ -532,7 +532,6 @@ async def test_it_floods_with_pages(as_sender):
         attack.peer.blurt(m.Page(first, tuple(file(b"%d" % (first + at), 0) for at in range(page))))
         await asyncio.sleep(0)
     await attack.ends(PeerMisbehaved, "more entries")
-    assert first < 100_000
     assert attack.files() == {}
 
 
