@@ -63,6 +63,16 @@ async def read_by_dtls(pair: Pair) -> list[int]:
     return [s.packetsReceived for report in reports for s in report.values()]
 
 
+async def notice_nothing(pair: Pair) -> None:
+    """Both ends get a stranger's datagrams, and go on."""
+    await speak(pair, b"before")
+    for end in (pair.a, pair.b):
+        with stranger(end.path().local) as sender:
+            for datagram in DATAGRAMS:
+                sender.send(datagram)
+    await speak(pair, b"x" * 60_000, b"after")
+
+
 @pytest.mark.parametrize("loop", [udp.BatchLoop, asyncio.SelectorEventLoop])
 @pytest.mark.usefixtures("layer")
 def test_a_strangers_datagrams_are_nothing(loop):
@@ -70,12 +80,7 @@ def test_a_strangers_datagrams_are_nothing(loop):
 
     async def work() -> None:
         async with asyncio.timeout(PATIENCE), joined() as pair:
-            await speak(pair, b"before")
-            for end in (pair.a, pair.b):
-                with stranger(end.path().local) as sender:
-                    for datagram in DATAGRAMS:
-                        sender.send(datagram)
-            await speak(pair, b"x" * 60_000, b"after")
+            await notice_nothing(pair)
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(work())
@@ -102,12 +107,7 @@ def test_through_a_relay_they_are_nothing_either(in_namespace, turn_server, url)
         turn_server("10.9.0.2")
         servers = [IceServer((url,), "alice", "s3cret")]
         async with joined(ice_servers=servers, relay_only=True, loopback=False) as pair:
-            await speak(pair, b"before")
-            for end in (pair.a, pair.b):
-                with stranger(end.path().local) as sender:
-                    for datagram in DATAGRAMS:
-                        sender.send(datagram)
-            await speak(pair, b"x" * 60_000, b"after")
+            await notice_nothing(pair)
 
     in_namespace(work, *LAN)
 
