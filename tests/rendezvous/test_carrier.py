@@ -218,6 +218,26 @@ async def test_a_spent_volume_is_told_to_both(serve):
             await side.close()
 
 
+async def test_who_is_late_with_reading_hears_why_it_ended_as_well(serve):
+    """The last word comes behind a window of frames, while their reader says that it took them."""
+    server = await serve(carriage=Carriage(each=wire.CIRCUIT_WINDOW - wire.MAX_FRAME, total=10**9))
+    async with RendezvousClient(f"127.0.0.1:{server.port}") as client, asyncio.timeout(PATIENCE):
+        one, two = await asyncio.gather(*(client.circuit(NAME, PATIENCE) for _ in range(2)))
+        for _ in range(FIT):
+            await one.send(Forward(bytes(wire.MAX_FRAME)))
+        said = await one.receive()
+        assert isinstance(said, Ended)
+        assert said.reason is Reason.SPENT
+        frames = 0
+        while isinstance(heard := await two.receive(), Frame):
+            frames += 1
+            await two.send(wire.Took(len(heard.body) + wire.FRAME_OVERHEAD))
+        assert heard == said
+        assert frames == FIT - 1
+        for link in (one, two):
+            await link.close()
+
+
 async def test_a_limit_holds_whoever_sets_it(serve):
     """The client's own, and the server's: neither side sends faster than it says."""
     rate, size = 400_000.0, 200_000

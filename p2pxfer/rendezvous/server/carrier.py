@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from p2pxfer.rendezvous.encoding import encode
 from p2pxfer.rendezvous.messages import ClientMessage, Connect, Ended, Forward, Reason, Took
@@ -48,20 +48,17 @@ class Carrier:
         self._changed = asyncio.Event()
 
     async def serve(self, first: Connect, address: str) -> None:
-        """Carry until either side is done.
+        """Carry until either side is done; the socket is the caller's to close.
 
         Raises:
             Refused: with the reason to tell the client.
+            ConnectionError: it hung up while it was spoken to.
         """
         end = self._switchboard.enter(first.name, address, self._now(), self._changed.set)
-        speaking = asyncio.create_task(self._speak(end))
         try:
-            await self._listen(end)
+            await either(self._listen(end), self._speak(end))
         finally:
             self._switchboard.leave(end)
-            speaking.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                await speaking
 
     async def _listen(self, end: End) -> None:
         while (message := await self._hear()) is not None:
@@ -80,17 +77,31 @@ class Carrier:
                 while (message := self._switchboard.next_message(end, self._now())) is not None:
                     async with asyncio.timeout(STUCK):
                         await self._socket.send_bytes(encode(message))
-                        if isinstance(message, Ended):
-                            await self._socket.close()
-                            return
+                    if isinstance(message, Ended):
+                        return
                 await self._rest(self._switchboard.deadline(end))
         except TimeoutError:
             self._abort()
-        except Exception:
-            await self._socket.close(code=WSCloseCode.INTERNAL_ERROR)
-            raise
 
     async def _rest(self, deadline: float | None) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if deadline is None else deadline - self._now()):
                 await self._changed.wait()
+
+
+async def either(*talk: Coroutine[None, None, None]) -> None:
+    """Listen and speak until one of the two is over, and raise what it raised.
+
+    Nobody listens any more then, so that the socket can be closed: aiohttp, if it closes one that
+    is listened to, cuts it off, and a client that was just writing loses the last word.
+    """
+    tasks = [asyncio.create_task(each) for each in talk]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

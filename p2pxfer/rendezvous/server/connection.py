@@ -33,7 +33,7 @@ from p2pxfer.rendezvous.messages import (
     Send,
 )
 from p2pxfer.rendezvous.server import nameplates
-from p2pxfer.rendezvous.server.carrier import Carrier
+from p2pxfer.rendezvous.server.carrier import Carrier, either
 from p2pxfer.rendezvous.server.circuits import Switchboard
 from p2pxfer.rendezvous.server.limits import Budget, Limits
 from p2pxfer.rendezvous.server.rooms import Refused, Room, RoomKey, Seat, View, create
@@ -189,29 +189,23 @@ class Connection:
         self._burns = False  # this side burnt the room: its address is not to blame
 
     async def serve(self) -> None:
-        """Speak until either end is done."""
+        """Speak until either end is done, and hang up once the client has had the last word."""
         try:
             message = await self._first()
             if isinstance(message, Connect):
                 await self._carry(message)
-                return
-            self._key, seat = await self._desk.admit(message, self._address)
+            else:
+                self._key, seat = await self._desk.admit(message, self._address)
+                await self._converse(seat)
         except Refused as refused:
             _LOG.debug("refused: %s", refused)
-            await self._end(refused)
-            return
+            with contextlib.suppress(ConnectionError):  # it need not stay to hear this
+                await self._socket.send_bytes(encode(Ended(refused.reason, refused.seconds)))
         except TimeoutError:
             await self._socket.close(code=WSCloseCode.POLICY_VIOLATION)
-            return
-        unwatch = self._desk.store.watch(self._key, self._changed.set)
-        try:
-            await self._converse(seat)
-        except Refused as refused:
-            _LOG.debug("ended: %s", refused)
-            await self._end(refused)
-        finally:
-            unwatch()
-            await self._update(lambda room: room.leave(seat, self._desk.now()))
+        except ConnectionError:  # it hung up while it was spoken to
+            pass
+        await self._socket.close()
 
     async def _first(self) -> FirstMessage | Connect:
         async with asyncio.timeout(self._desk.limits.first_message):
@@ -227,16 +221,15 @@ class Connection:
         await carrier.serve(message, self._address)
 
     async def _converse(self, seat: Seat) -> None:
-        room = await self._desk.store.get(self._key)
-        if room is not None and room.holds(seat):
-            await self._socket.send_bytes(encode(room.welcome(seat, self._desk.now())))
-        speaking = asyncio.create_task(self._speak(seat))
+        unwatch = self._desk.store.watch(self._key, self._changed.set)
         try:
-            await self._listen(seat)
+            room = await self._desk.store.get(self._key)
+            if room is not None and room.holds(seat):
+                await self._socket.send_bytes(encode(room.welcome(seat, self._desk.now())))
+            await either(self._listen(seat), self._speak(seat))
         finally:
-            speaking.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                await speaking
+            unwatch()
+            await self._update(lambda room: room.leave(seat, self._desk.now()))
 
     async def _next(self) -> ClientMessage | None:
         frame = await self._socket.receive()
@@ -282,28 +275,18 @@ class Connection:
         )
 
     async def _speak(self, seat: Seat) -> None:
-        """Say what is new whenever the room changes; hang up when it ends, or on a failure."""
+        """Say what is new whenever the room changes, until it ends."""
         view = View(seat)
-        try:
-            while True:
-                self._changed.clear()
-                for message in view.observe(await self._desk.store.get(self._key)):
-                    await self._socket.send_bytes(encode(message))
-                    if isinstance(message, Ended):
-                        self._blame(seat, message.reason)
-                        await self._socket.close()
-                        return
-                await self._changed.wait()
-        except Exception:
-            await self._socket.close(code=WSCloseCode.INTERNAL_ERROR)
-            raise
+        while True:
+            self._changed.clear()
+            for message in view.observe(await self._desk.store.get(self._key)):
+                await self._socket.send_bytes(encode(message))
+                if isinstance(message, Ended):
+                    self._blame(seat, message.reason)
+                    return
+            await self._changed.wait()
 
     def _blame(self, seat: Seat, reason: Reason) -> None:
         guessed = seat.index == 1 and isinstance(self._key, int)
         if reason is Reason.BURNT and guessed and not self._burns:
             self._desk.failed_joins.spend(self._address, self._desk.now())
-
-    async def _end(self, refused: Refused) -> None:
-        with contextlib.suppress(ConnectionError):  # it need not stay to hear this
-            await self._socket.send_bytes(encode(Ended(refused.reason, refused.seconds)))
-        await self._socket.close()
