@@ -25,6 +25,7 @@ from p2pxfer.manifest import Entry, EntryKind, Failure
 
 _SYMLINK = EntryKind.SYMLINK  # a look into the enumeration for each entry takes its time
 _DIRECTORY = EntryKind.DIRECTORY
+_LEADING = getattr(os, "O_PATH", 0)  # 0 where there is none
 
 
 class ExistingPolicy(Enum):
@@ -266,18 +267,26 @@ class Gate:
             collisions.note(self._handles, parent, name)
         replaces = self._existing in (ExistingPolicy.OVERWRITE, ExistingPolicy.UPDATE)
         ours = found is not None and self._was_made(entry.path, found)
+        attributes: tuple[int, int | None] | None = None
+        if found is None or replaces or ours:
+            attributes = (entry.mode, entry.mtime_ns)
+        opened = False
+        if found is not None and found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            # As an earlier run has left it, or in the way of what replaces it; else it stays shut.
+            alike = (found.st_mode ^ entry.mode) & 0o777 == 0
+            opened = (alike or attributes is not None) and self._open_up(parent, name, found)
+        if found is not None and opened and attributes is None:
+            attributes = (stat.S_IMODE(found.st_mode), None)
         folder = OutFolder(
             parent,
             name,
             entry.path,
             fresh=found is None,
             device=parent.device if found is None else found.st_dev,
-            attributes=(entry.mode, entry.mtime_ns) if found is None or replaces or ours else None,
+            attributes=attributes,
         )
         self._folders.add(folder)
-        if ours:
-            self._open_up(folder)
-        if self.journal is not None and (ours or found is None):
+        if self.journal is not None and (ours or opened or found is None):
             path, at = self._handles.locate(folder)
             made = Identity.of(os.stat(path if at is None else at))
             self.journal.placed([Placed(entry.path, name, made)])
@@ -286,12 +295,25 @@ class Gate:
         which = Identity.of(found).inode
         return any(placed.identity.inode in (which, 0) for placed in self._placed(path))
 
-    def _open_up(self, folder: OutFolder) -> None:
-        """It may have got its final mode already, which need not let us write into it."""
-        path, at = self._handles.locate(folder)
-        with contextlib.suppress(OSError):
-            mode = os.stat(path if at is None else at).st_mode
-            os.chmod(path if at is None else at, stat.S_IMODE(mode) | stat.S_IRWXU)
+    def _open_up(self, parent: OutFolder, name: bytes, found: os.stat_result) -> bool:
+        """Have a folder that is there let us in, until it is done; whether it does.
+
+        It need not be readable, so a handle on it is had that only leads there (open(2), O_PATH).
+        """
+        path, at = self._handles.locate(parent, name)
+        mode = stat.S_IMODE(found.st_mode) | stat.S_IRWXU
+        try:
+            if not _LEADING:
+                os.chmod(path, mode, dir_fd=at, follow_symlinks=at is None)
+                return True
+            fd = os.open(path, _LEADING | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=at)
+            try:
+                os.chmod(b"/proc/self/fd/%d" % fd, mode)
+            finally:
+                os.close(fd)
+        except (OSError, NotImplementedError):  # somebody else's, perhaps: what follows will say
+            return False
+        return True
 
 
 def kept() -> EntryError:

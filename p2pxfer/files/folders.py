@@ -24,7 +24,8 @@ class OutFolder(Folder):
         path: relative to the root, components joined by ``/``; empty for the root.
         fresh: made by this transfer, so that nothing in it is anybody else's.
         device: number of the filesystem that holds it.
-        attributes: mode and mtime in ns to set in the end, or None to leave it as it is.
+        attributes: mode and mtime in ns to set in the end, or None to leave it as it is; the same
+            for the mtime.
         folds: whether two spellings can name one file in it; None until it was tried.
         claimed: where it folds, the inodes that names of this transfer stand for.
         pending: entries in it that are not settled.
@@ -43,7 +44,7 @@ class OutFolder(Folder):
         *,
         fresh: bool,
         device: int,
-        attributes: tuple[int, int] | None,
+        attributes: tuple[int, int | None] | None,
     ) -> None:
         super().__init__(parent, name)
         self.path = path
@@ -199,7 +200,8 @@ class OutFolders:
             return
         path, at = self.handles.locate(folder)
         mode, mtime_ns = folder.attributes
-        os.utime(path if at is None else at, ns=(mtime_ns, mtime_ns))
+        if mtime_ns is not None:
+            os.utime(path if at is None else at, ns=(mtime_ns, mtime_ns))
         if at is not None:
             # A group that folders here inherit (setgid) is this machine's choice, and stays.
             os.fchmod(at, mode & 0o3777 | os.fstat(at).st_mode & stat.S_ISGID)

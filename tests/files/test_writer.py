@@ -448,6 +448,25 @@ def test_a_folder_that_forbids_writing_fails_its_files_only(root):
     (root / "closed").chmod(0o700)
 
 
+@pytest.mark.parametrize("policy", [ExistingPolicy.FAIL, ExistingPolicy.UPDATE])
+@pytest.mark.parametrize("mode", [0o000, 0o055, 0o500, 0o555])
+def test_a_folder_that_is_closed_as_the_senders_is_takes_what_is_new(root, policy, mode):
+    """Each run sets its mode at the end; the next one, without privileges, still gets in."""
+    for number in (1, 2, 3):
+        with without_privilege(), OutputTree(root, existing=policy) as tree:
+            assert tree.admit(folder_entry(b"d", mode, 111)).failure is None
+            assert tree.admit(folder_entry(b"d/e", mode, 111)).failure is None
+            assert put(tree, b"d/e/%d" % number)[0] is None
+            tree.finish()
+            assert tree.attributes_lost == 0
+        for folder in (root / "d", root / "d" / "e"):
+            assert stat.S_IMODE(folder.stat().st_mode) == mode
+            folder.chmod(0o700)
+        assert os.path.exists(root / "d" / "e" / str(number))
+        for folder in (root / "d" / "e", root / "d") if number < 3 else ():
+            folder.chmod(mode)
+
+
 def test_room_is_looked_at(out, root):
     """A file that can't fit is refused before its first byte, with nothing left behind."""
     size = out.space().size
