@@ -36,6 +36,7 @@ STAGGER: Final = 0.1  # seconds until the next address is tried, too (RFC 8305, 
 # What the sender's machine does for strangers on its network, who may come to its rendezvous.
 ROOMS: Final = 256
 STORED: Final = 16 * 1024 * 1024  # bytes
+MAILED: Final = STORED // 2
 CONNECTIONS: Final = 64  # and as many that do nothing: a process on macOS has 256 descriptors
 CONNECTIONS_EACH: Final = 16  # of one address
 
@@ -98,6 +99,7 @@ class Host:
             idle=CONNECTIONS,
             rooms=ROOMS,
             stored=STORED,
+            mailed=MAILED,
         )
         first = (self.nameplate, self.nameplate)
         try:

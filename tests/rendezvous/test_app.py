@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import pytest
@@ -13,10 +14,12 @@ from p2pxfer.rendezvous import encoding
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.client import RendezvousClient
 from p2pxfer.rendezvous.messages import Ended, Mail, Reason, Welcome
-from p2pxfer.rendezvous.server.limits import Limits, Rate
+from p2pxfer.rendezvous.server.limits import DAY, Limits, Rate
+from p2pxfer.rendezvous.server.rooms import Room
 
 PATIENCE = 60.0  # seconds until a test is called hung
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
+NAME = bytes(range(32))
 
 
 @pytest.fixture
@@ -274,6 +277,66 @@ async def test_a_full_rendezvous_takes_nothing_more(serve, http):
     server = await serve(limits=Limits(rooms=1))
     assert isinstance(await ask(http, server.port, wire.Allocate(A)), Welcome)
     assert await ask(http, server.port, wire.Open(B, bytes(32))) == Ended(Reason.BUSY)
+
+
+async def test_a_client_that_takes_nothing_is_let_go_of(serve, http):
+    """It answers no ping, and what was written to it does not hold its connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # the system adds to it else
+    port = listener.getsockname()[1]
+    server = await serve(listener=listener, heartbeat=4.0)
+    deaf = socket.create_connection(("127.0.0.1", port))
+    deaf.sendall(
+        b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+
+    def say_deaf(message: wire.ClientMessage) -> None:
+        body = encoding.encode(message)
+        deaf.sendall(bytes((0x82, 0x80 | len(body))) + bytes(4) + body)  # masked by zeros
+
+    async def stands(check: Callable[[Room], bool]) -> None:
+        for _ in range(int(PATIENCE / 0.01)):
+            room = await server._store.get(NAME)
+            if room is not None and check(room):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the room never stood so")
+
+    say_deaf(wire.Open(A, NAME, 3600))
+    await stands(lambda room: len(room.sides) == 1)
+    async with http.ws_connect(f"http://127.0.0.1:{port}/v1/ws") as other:
+        await say(other, wire.Open(B, NAME, 3600))
+        for number in range(1, 20):  # 1.2 MB: more than there is room for on the way
+            await say(other, wire.Send(number, bytes(wire.MAX_BODY)))
+            await stands(lambda room, number=number: room.sides[-1].stored == number)
+            say_deaf(wire.Acknowledge(number))
+            await stands(lambda room, number=number: room.sides[-1].taken == number)
+    for _ in range(int(PATIENCE / 0.05)):
+        if not server._runner.server.connections:
+            break
+        await asyncio.sleep(0.05)
+    assert not server._runner.server.connections
+    deaf.close()
+
+
+async def test_one_address_fills_no_more_than_its_share_of_the_mail(serve, http):
+    """In whichever rooms; others go on meanwhile, and it is told when it may again."""
+    server = await serve(trust_proxy=True, limits=Limits(mailed=10))
+    url = f"http://127.0.0.1:{server.port}/v1/ws"
+    ended = []
+    for address, token in (("192.0.2.1", A), ("192.0.2.1", B), ("192.0.2.2", C)):
+        async with http.ws_connect(url, headers={"X-Forwarded-For": address}) as socket:
+            await say(socket, wire.Allocate(token))
+            assert isinstance(await hear(socket), Welcome)
+            await say(socket, wire.Send(1, b"01234567"))
+            await say(socket, wire.Send(2, b"89"))
+            await say(socket, wire.Send(3, b"x"))
+            ended.append(await hear(socket))
+    assert [end.reason for end in ended] == [Reason.LIMITED] * 3
+    assert all(0 < end.seconds <= DAY for end in ended)
+    load = await server._store.load()
+    assert load.size == 20
 
 
 async def test_a_client_gets_the_lifetime_it_asks_for_within_bounds(serve, http):

@@ -17,7 +17,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, web
@@ -132,6 +132,8 @@ class Rendezvous:
             self._door.talking.discard(request.protocol)
             self._sockets.discard(socket)
             self._tally.remove(address)
+            # Closed by aiohttp now, but not before the client has taken what was written to it.
+            asyncio.get_running_loop().call_later(_CLOSE, _abort, request)
         return socket
 
     def _address(self, request: web.Request) -> str:
@@ -279,11 +281,13 @@ async def start(
         assert runner.server is not None
         loop, door = asyncio.get_running_loop(), rendezvous.door(runner.server)
         if listener is not None:
-            listening = await loop.create_server(
-                door, sock=listener, ssl=ssl_context, backlog=BACKLOG
-            )
+            where: dict[str, Any] = {"sock": listener}
         else:
-            listening = await loop.create_server(door, host, port, ssl=ssl_context, backlog=BACKLOG)
+            where = {"host": host, "port": port}
+        patience = limits.first_message if ssl_context is not None else None  # a minute else
+        listening = await loop.create_server(
+            door, **where, ssl=ssl_context, ssl_handshake_timeout=patience, backlog=BACKLOG
+        )
     except BaseException:
         with contextlib.suppress(Exception):
             await runner.cleanup()

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -35,7 +36,7 @@ from p2pxfer.rendezvous.messages import (
 from p2pxfer.rendezvous.server import nameplates
 from p2pxfer.rendezvous.server.carrier import Carrier, either
 from p2pxfer.rendezvous.server.circuits import Switchboard
-from p2pxfer.rendezvous.server.limits import Budget, Limits
+from p2pxfer.rendezvous.server.limits import Budget, Limits, Volume
 from p2pxfer.rendezvous.server.rooms import Refused, Room, RoomKey, Seat, View, create
 from p2pxfer.rendezvous.server.store import Store
 
@@ -67,10 +68,12 @@ class Desk:
     tiers: nameplates.Tiers = nameplates.PUBLIC
     allocations: Budget = field(init=False)
     failed_joins: Budget = field(init=False)
+    mail: Volume = field(init=False)
 
     def __post_init__(self) -> None:
         self.allocations = Budget(self.limits.allocations)
         self.failed_joins = Budget(self.limits.failed_joins)
+        self.mail = Volume(self.limits.mailed, inf)
 
     async def admit(self, message: FirstMessage, address: str) -> tuple[RoomKey, Seat]:
         """Find or make the room that ``message`` asks for.
@@ -258,6 +261,9 @@ class Connection:
             case Send(number, body):
                 if await self._desk.full():
                     raise Refused(Reason.BUSY)
+                mail, sender = self._desk.mail, self._address
+                if not mail.spend(frozenset((sender,)), len(body), now):
+                    raise Refused(Reason.LIMITED, mail.wait(sender, now))
                 await self._update(lambda room: room.send(seat, number, body, now))
             case Acknowledge(through):
                 await self._update(lambda room: room.acknowledge(seat, through, now))

@@ -40,6 +40,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         idle: connections at a time that are no WebSocket; the oldest makes room for a new one.
         rooms: rooms at a time, ended ones that are still remembered included.
         stored: bytes of mail kept in all rooms together.
+        mailed: bytes of mail that one address sends in a `DAY`, so that none fills all of it soon.
         messages: what one WebSocket may send in all.
         first_message: seconds until a WebSocket must have said what it wants.
         ends: ends of circuits that one address holds at a time.
@@ -53,6 +54,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     idle: int = 1024
     rooms: int = 20_000
     stored: int = 256 * 1024 * 1024
+    mailed: int = 64 * 1024 * 1024
     messages: int = 16_384
     first_message: float = 10
     ends: int = 16
@@ -112,7 +114,7 @@ class Budget:
 class Volume:
     """Bytes carried: a bucket that drains within a `DAY`, for each address and one for all."""
 
-    def __init__(self, each: int, total: int) -> None:
+    def __init__(self, each: float, total: float) -> None:
         self._each = each
         self._total = total
         self._free_at: OrderedDict[str, float] = OrderedDict()  # when the bucket is empty again
