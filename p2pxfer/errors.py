@@ -9,6 +9,7 @@
     ├── PeerGone                         4  retryable         (peer)
     │   ├── CodeExpired                  4
     │   ├── PeerVanished                 4
+    │   ├── PeerFailed                   4  no try will do before it is mended there
     │   └── StreamLost                   4
     ├── ConnectionFailed                 5  retryable         (network)
     ├── RendezvousError                  6  retryable         (rendezvous)
@@ -17,6 +18,7 @@
     │   ├── RoomRefused                  6  unknown nameplate, expired, lost, over a limit
     │   │   ├── RendezvousBusy           6  another try may do
     │   │   ├── VersionRefused           6  no try will
+    │   │   ├── RoomGone                 6  nor will one here
     │   │   ├── RoomFull                 6
     │   │   └── RoomBurnt                6
     │   └── RendezvousMisbehaved         6
@@ -139,6 +141,13 @@ class PeerVanished(PeerGone):
     """The peer proved that it knows the code, and was never heard again."""
 
 
+class PeerFailed(PeerGone):
+    """The peer ended it for a reason of its own, such as a full disk, which it has been told."""
+
+    retryable = False
+    default_hint = "see what is said there, and mend it; then run the same command on both sides"
+
+
 class StreamLost(PeerGone):
     """A stream's receiver was started again, and what it had can't be read a second time."""
 
@@ -199,6 +208,12 @@ class RendezvousBusy(RoomRefused):
 
 class VersionRefused(RoomRefused):
     """The rendezvous speaks another version of its protocol."""
+
+    retryable = False
+
+
+class RoomGone(RoomRefused):
+    """The room was never there, or is over: its code will not work any more."""
 
     retryable = False
 

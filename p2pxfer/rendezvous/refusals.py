@@ -15,6 +15,7 @@ from p2pxfer.errors import (
     RendezvousUnreachable,
     RoomBurnt,
     RoomFull,
+    RoomGone,
     RoomRefused,
     TransferError,
     VersionRefused,
@@ -50,7 +51,7 @@ _ANYWHERE: Final[Mapping[Reason, _Refusal]] = {
 }
 _AT_THE_DOOR: Final[Mapping[Reason, _Refusal]] = {
     Reason.UNKNOWN: (
-        RoomRefused,
+        RoomGone,
         "the rendezvous knows no {room}",
         "check the number at the start of the code, or ask the sender for a new one",
     ),
@@ -60,9 +61,9 @@ _AT_THE_DOOR: Final[Mapping[Reason, _Refusal]] = {
         "somebody else may have typed this code: ask the sender for a new one",
     ),
     Reason.BURNT: (RoomBurnt, "a wrong code was typed in {room}: nobody can use it again", None),
-    Reason.EXPIRED: (RoomRefused, "{room} has expired", None),
-    Reason.CLOSED: (RoomRefused, "the other side has left {room}", None),
-    Reason.ABANDONED: (RoomRefused, "the other side has left {room}", None),
+    Reason.EXPIRED: (RoomGone, "{room} has expired", None),
+    Reason.CLOSED: (RoomGone, "the other side has left {room}", None),
+    Reason.ABANDONED: (RoomGone, "the other side has left {room}", None),
     **_ANYWHERE,
 }
 _INSIDE: Final[Mapping[Reason, _Refusal]] = {

@@ -19,6 +19,7 @@ from p2pxfer.errors import (
     IntegrityError,
     Interrupted,
     LocalFileError,
+    NoSpace,
     PeerGone,
     PeerMisbehaved,
     StreamLost,
@@ -403,5 +404,5 @@ def _farewell(error: BaseException) -> tuple[AbortCode, str]:
     if isinstance(error, IntegrityError):
         return AbortCode.INTEGRITY, error.message
     if isinstance(error, LocalFileError):
-        return AbortCode.LOCAL_FILES, type(error).__name__
-    return AbortCode.UNEXPECTED, type(error).__name__
+        return AbortCode.LOCAL_FILES, "its disk is full" if isinstance(error, NoSpace) else ""
+    return AbortCode.UNEXPECTED, "" if isinstance(error, TransferError) else type(error).__name__

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from p2pxfer.errors import (
     IntegrityError,
+    PeerFailed,
     PeerGone,
     PeerMisbehaved,
     StreamLost,
@@ -45,8 +46,8 @@ ABORTS: Final[Mapping[m.AbortCode, tuple[type[TransferError], str]]] = {
     m.AbortCode.INTERRUPTED: (PeerGone, "the other side was interrupted"),
     m.AbortCode.MISBEHAVED: (PeerMisbehaved, "the other side does not understand this one"),
     m.AbortCode.INTEGRITY: (IntegrityError, "the other side got bytes that are not those sent"),
-    m.AbortCode.LOCAL_FILES: (PeerGone, "the other side could not go on with its files"),
-    m.AbortCode.UNEXPECTED: (PeerGone, "the other side failed"),
+    m.AbortCode.LOCAL_FILES: (PeerFailed, "the other side could not go on with its files"),
+    m.AbortCode.UNEXPECTED: (PeerFailed, "the other side failed"),
     m.AbortCode.STREAM_LOST: (StreamLost, "it is a stream, which the sender can't read twice"),
 }
 _ALIVE: Final = (m.Ping, m.Pong)  # neither is progress

@@ -153,10 +153,11 @@ def test_no_space(machine):
     small_disk = ("unshare", "--mount", "sh", "-c", MOUNT, "sh", str(machine.there))
     sender = machine.send("large")
     receiver = machine.receive(sender.event("code")["code"], "-o", "there", before=small_disk)
-    assert receiver.end() == 8
+    assert (receiver.end(), sender.end()) == (8, 4)
     assert error(receiver)["name"] == "NoSpace"
-    assert sender.end() != 0
-    assert error(sender)
+    told = error(sender)
+    assert (told["name"], told["retryable"]) == ("PeerFailed", False)
+    assert told["message"] == "the other side could not go on with its files: its disk is full"
 
 
 def test_no_space_for_a_stream(machine):

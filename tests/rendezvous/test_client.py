@@ -16,6 +16,7 @@ from p2pxfer.errors import (
     RendezvousUnreachable,
     RoomBurnt,
     RoomFull,
+    RoomGone,
     RoomRefused,
     UsageError,
 )
@@ -180,22 +181,23 @@ async def test_a_room_refuses_in_words_people_understand(serve):
     """Unknown, closed, expired, too many tries: each is told apart."""
     server = await serve(limits=Limits(failed_joins=Rate(3, 60)), tick=0.01)
     async with RendezvousClient(f"127.0.0.1:{server.port}") as client:
-        with pytest.raises(RoomRefused, match="knows no room 5000"):
+        with pytest.raises(RoomGone, match="knows no room 5000"):
             await client.join(5000)
         with pytest.raises(RoomRefused, match="there is no room 0"):
             await client.join(0)
         closed = await client.allocate()
         await closed.close()
-        with pytest.raises(RoomRefused, match="the other side has left"):
+        with pytest.raises(RoomGone, match="the other side has left"):
             await client.join(closed.nameplate)
         expiring = await client.allocate(1)
         with pytest.raises(CodeExpired):
             await expiring.receive()
-        with pytest.raises(RoomRefused, match="has expired"):
+        with pytest.raises(RoomGone, match="has expired") as over:
             await client.join(expiring.nameplate)
         with pytest.raises(RoomRefused, match=r"allows another in \d+ s") as refused:
             await client.join(5000)
         assert refused.value.hint.startswith("wait ")
+        assert (over.value.retryable, refused.value.retryable) == (False, True)
 
 
 async def test_a_cut_connection_costs_nothing(serve, wire):
