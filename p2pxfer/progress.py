@@ -41,10 +41,15 @@ class Waiting(Struct, frozen=True):
 
 
 class CodeBurnt(Struct, frozen=True):
-    """A wrong guess was made at ``code``; a fresh one follows unless ``left`` is 0."""
+    """``code`` is used up; a fresh one follows unless ``left`` is 0.
+
+    Attributes:
+        wrong: by a guess; else by somebody who came with it, or with nothing, and did not stay.
+    """
 
     code: str
     left: int
+    wrong: bool
 
 
 class ConnectTimes(Struct, frozen=True, kw_only=True):

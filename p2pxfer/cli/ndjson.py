@@ -138,8 +138,8 @@ def _fields(event: Event, *, code_known: bool) -> dict[str, object]:  # noqa: C9
             shown = None if code_known else code  # one that both sides keep is a lasting secret
             more = {"located": located} if located else {}
             return {"event": "code", "code": shown, "url": url, "lives": round(lives), **more}
-        case CodeBurnt(code, left):
-            return {"event": "burnt", "code": code, "left": left}
+        case CodeBurnt(code, left, wrong):
+            return {"event": "burnt", "code": code, "left": left, "wrong": wrong}
         case Waiting(on):
             return {"event": "waiting", "on": on}
         case Connected(path, local, remote, rtt_ms, took, via):

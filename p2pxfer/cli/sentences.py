@@ -72,10 +72,11 @@ def _this_network_only(screen: Screen, scene: Scene, located: tuple[str, ...]) -
 
 
 def burnt(screen: Screen, event: CodeBurnt) -> str:
-    """A code was guessed wrong."""
-    void = f"Somebody gave wrong words for {escaped(event.code)}: that code is void."
-    after = " Here is a fresh one:" if event.left else " No more are drawn."
-    return wrapped(screen, void + after)
+    """A code is used up."""
+    code = escaped(event.code)
+    who = f"gave wrong words for {code}" if event.wrong else f"came for {code} and did not stay"
+    after = "Here is a fresh one:" if event.left else "No more are drawn."
+    return wrapped(screen, f"Somebody {who}: that code is void. {after}")
 
 
 def connected(screen: Screen, scene: Scene, event: Connected) -> str:

@@ -305,7 +305,7 @@ class Connector:
 
     def _burnt(self, code: codes.Code, left: int, error: TransferError) -> None:
         self._progress.emit(Note(f"who came for {code.nameplate}: {error.message}", detail=True))
-        self._progress.emit(CodeBurnt(str(code), left))
+        self._progress.emit(CodeBurnt(str(code), left, wrong=isinstance(error, WrongCode)))
 
     def _announce(self, code: str, sending: Sending, lives: float) -> None:
         if sending.code_out is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from p2pxfer.peer.servers import IceServer
     from p2pxfer.rendezvous.client import RendezvousClient, RoomState
+
+FRESH: Final = 3600.0  # seconds; a TURN server's credentials last for a day, or what it was told
 
 
 class Offered(Struct, frozen=True):
@@ -59,6 +62,7 @@ class Rendezvous:
         self._progress = progress
         self._crowded = False
         self._asked: asyncio.Task[Offered] | None = None
+        self._asked_at = 0.0
 
     def move(self, url: str | None, *, direct: bool) -> None:
         """It is at ``url``."""
@@ -81,6 +85,7 @@ class Rendezvous:
         """Visit it, until ``held`` is closed, and ask meanwhile what it offers."""
         self.client = client = await self._visit(held, self._tell)
         self._asked = asyncio.create_task(self._ask(client))
+        self._asked_at = time.monotonic()
         held.callback(self._asked.cancel)
         return client
 
@@ -89,9 +94,17 @@ class Rendezvous:
         return await self._visit(held)
 
     async def offered(self) -> Offered:
-        """What it offered when it was entered last; waits for the answer."""
+        """What it offered when it was entered last; waits for the answer.
+
+        A code may have waited for so long that this is over: then it is asked once more.
+        """
         assert self._asked is not None, "it was never entered"
-        return await self._asked
+        assert self.client is not None
+        before = await self._asked
+        if time.monotonic() - self._asked_at < FRESH:
+            return before
+        now = await self._ask(self.client)
+        return now if now.servers[len(self._own) :] or now.relays else before
 
     async def _visit(
         self,

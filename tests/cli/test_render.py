@@ -153,11 +153,11 @@ def test_a_silence_is_told_when_it_begins_and_when_it_ends(written):
 def test_a_burnt_code_and_a_lost_connection_are_told(written):
     """In words that say what happens next."""
     shown = written(Lines)
-    shown.renderer.emit(CodeBurnt("7-orbit-lamp", 2))
-    shown.renderer.emit(CodeBurnt("8-orbit-lamp", 0))
+    shown.renderer.emit(CodeBurnt("7-orbit-lamp", 2, wrong=False))
+    shown.renderer.emit(CodeBurnt("8-orbit-lamp", 0, wrong=True))
     shown.renderer.emit(Reconnecting("rendezvous", 2))
     assert shown.text().splitlines() == [
-        "Somebody gave wrong words for 7-orbit-lamp: that code is void. Here is a fresh one:",
+        "Somebody came for 7-orbit-lamp and did not stay: that code is void. Here is a fresh one:",
         "Somebody gave wrong words for 8-orbit-lamp: that code is void. No more are drawn.",
         "Connecting to the rendezvous again, attempt 2",
     ]
@@ -324,7 +324,7 @@ def test_every_event_is_a_line_of_json(written):
     for event in (
         CodeReady("7-orbit-lamp", "https://x/#7-orbit-lamp", 60.0),
         Waiting("peer"),
-        CodeBurnt("7-orbit-lamp", 2),
+        CodeBurnt("7-orbit-lamp", 2, wrong=True),
         Connected(
             "relay", "192.0.2.1:1", "[2001:db8::1]:2", None, ConnectTimes(pake=0.0123), "turn"
         ),
@@ -365,7 +365,7 @@ def test_every_event_is_a_line_of_json(written):
         "lives": 60.0,
     }
     assert waiting == {"event": "waiting", "on": "peer"}
-    assert burnt == {"event": "burnt", "code": "7-orbit-lamp", "left": 2}
+    assert burnt == {"event": "burnt", "code": "7-orbit-lamp", "left": 2, "wrong": True}
     assert connected == {
         "event": "connected",
         "path": "relay",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from p2pxfer.errors import (
     CodeExpired,
@@ -41,6 +43,7 @@ from p2pxfer.session.detour import DIRECT
 from p2pxfer.session.network import Network, Sending
 from p2pxfer.session.pair import Pairing
 from p2pxfer.session.receive import receive
+from p2pxfer.session.rendezvous import Rendezvous
 from p2pxfer.session.send import send
 from p2pxfer.session.summary import Summary
 from p2pxfer.transfer import messages as m
@@ -136,7 +139,7 @@ async def test_wrong_words_burn_the_code_and_a_fresh_one_works(network, source, 
     assert type(error) is WrongCode
     second = await sender.code(1)
     assert second.split("-")[1:] != first.split("-")[1:]
-    assert len(sender.events.all(CodeBurnt)) == 1
+    assert [burnt.wrong for burnt in sender.events.all(CodeBurnt)] == [True]
     (error,) = await ends(receiving(first, network, tmp_path / "copy"))
     assert isinstance(error, WrongCode | RoomRefused)
     found = await ends(sender.task, receiving(second, network, tmp_path / "copy"))
@@ -200,6 +203,28 @@ async def test_what_begins_when_somebody_comes_does_not_begin_when_they_come_bac
     assert begun == [True]
 
 
+async def test_servers_whose_credentials_may_be_over_are_asked_for_once_more(monkeypatch):
+    """A code may wait for days, and a rendezvous gives credentials for one."""
+    servers = [{"urls": ["turn:t.example:3478"], "username": n, "credential": "c"} for n in "12"]
+    server = await app.start("127.0.0.1", 0, ice_servers=servers[:1])
+    place = Rendezvous(f"http://127.0.0.1:{server.port}", (), Events())
+
+    async def username() -> str | None:
+        (offered,) = (await place.offered()).servers
+        return offered.username
+
+    async with contextlib.AsyncExitStack() as held:
+        await place.enter(held)
+        assert await username() == "1"
+        told = replace(server._rendezvous._config, ice_servers=tuple(servers[1:]))
+        monkeypatch.setattr(server._rendezvous, "_config", told)
+        assert await username() == "1"
+        monkeypatch.setattr("p2pxfer.session.rendezvous.FRESH", 0.0)
+        assert await username() == "2"
+        await server.close()
+        assert await username() == "1", "which is better than none"
+
+
 @pytest.mark.parametrize("noise", ["hello", "echo", "both", "leave", "silence"])
 async def test_a_visitor_who_talks_nonsense_costs_a_code(
     network, source, tmp_path, noise, monkeypatch
@@ -228,6 +253,7 @@ async def test_a_visitor_who_talks_nonsense_costs_a_code(
         second = await sender.code(1)
     (burnt,) = sender.events.all(CodeBurnt)
     assert burnt.code == code
+    assert not burnt.wrong or noise not in ("leave", "silence")
     if lan:
         second = sender.events.all(CodeReady)[1].url
     receiver = receiving(second, Network(lan=True) if lan else network, tmp_path / "copy")
