@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 
 import pytest
@@ -300,6 +301,16 @@ def test_no_address_and_not_all_together_have_more_than_their_volume_in_a_day(sp
         assert sum(size for _, size in day) <= 2 * 1500
         for address in "abc":
             assert sum(size for who, size in day if who == address) <= 2 * 1000
+
+
+def test_a_volume_that_is_used_up_says_the_same_time_whatever_the_clock():
+    """Three hours for an eighth of a day's: what a sum of large numbers is off by is no second."""
+    draw = random.Random(1)
+    for now in [draw.uniform(0, 1e5) for _ in range(200)]:
+        volume = Volume(1000, 10**6)
+        assert volume.spend(frozenset((HERE,)), 999, now)
+        assert not volume.spend(frozenset((HERE,)), 2, now)
+        assert volume.wait(HERE, now) == DAY / 8
 
 
 def test_nothing_is_carried_unless_the_operator_says_so():

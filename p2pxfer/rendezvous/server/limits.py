@@ -89,6 +89,11 @@ class Carriage(Struct, frozen=True, kw_only=True):
     rate: float = inf
 
 
+def _whole(seconds: float) -> int:
+    """So many that the time is over then; a sum of clock readings is off by less than 1 ms."""
+    return max(0, ceil(round(seconds, 3)))
+
+
 class Budget:
     """A token bucket for each address."""
 
@@ -100,7 +105,7 @@ class Budget:
         """Whole seconds until ``address`` may spend one; 0 for now."""
         backlog = self._free_at.get(address, now) - now
         over = backlog - (self._rate.burst - 1) * self._rate.seconds
-        return ceil(over) if over > 0 else 0
+        return _whole(over)
 
     def spend(self, address: str, now: float) -> None:
         """Take one from ``address``, which may go into debt by at most one burst."""
@@ -125,7 +130,7 @@ class Volume:
         free_at = max(self._free_at.get(address, now), self._all_free_at, now)
         if not (self._each and self._total):
             return ceil(DAY)
-        return max(0, ceil(free_at - now - DAY * (1 - LEAST_SHARE)))
+        return _whole(free_at - now - DAY * (1 - LEAST_SHARE))
 
     def spend(self, addresses: frozenset[str], size: int, now: float) -> bool:
         """Count ``size`` bytes for each address; False if that is too much for a bucket.
