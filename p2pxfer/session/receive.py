@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from p2pxfer.errors import LocalFileError, PeerGone, RoomRefused, StreamLost
+from p2pxfer.errors import LocalFileError, PeerGone, RoomGone, RoomRefused, StreamLost
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.pairing import code as codes
 from p2pxfer.progress import NullProgress, Progress
@@ -113,7 +113,8 @@ async def _found(connector: Connector, code: str, wait: float, memory: ReceiverM
     try:
         return await connector.join(code, wait)
     except RoomRefused as error:
-        raise type(error)(error.message, f"{STILL_THERE}\n{error.hint}") from error
+        again = RoomRefused if isinstance(error, RoomGone) else type(error)  # it may be there then
+        raise again(error.message, f"{STILL_THERE}\n{error.hint}") from error
 
 
 def _destination(output: str | os.PathLike[str] | ByteWriter | None) -> Path | ByteWriter:

@@ -11,7 +11,14 @@ import os
 
 import pytest
 
-from p2pxfer.errors import Declined, IntegrityError, PartlyDone, PeerGone, PeerMisbehaved
+from p2pxfer.errors import (
+    Declined,
+    IntegrityError,
+    PartlyDone,
+    PeerFailed,
+    PeerGone,
+    PeerMisbehaved,
+)
 from p2pxfer.manifest import MIN_BLOCK, Failure
 from p2pxfer.peer.channel import HIGH_WATER
 from p2pxfer.progress import EntryFailed, Finished, Resumed, Stalled
@@ -524,8 +531,8 @@ async def test_it_leaves_once_it_has_said_the_receipt(as_receiver, one):
         (m.AbortCode.INTERRUPTED, PeerGone),
         (m.AbortCode.MISBEHAVED, PeerMisbehaved),
         (m.AbortCode.INTEGRITY, IntegrityError),
-        (m.AbortCode.LOCAL_FILES, PeerGone),
-        (m.AbortCode.UNEXPECTED, PeerGone),
+        (m.AbortCode.LOCAL_FILES, PeerFailed),
+        (m.AbortCode.UNEXPECTED, PeerFailed),
     ],
 )
 async def test_it_aborts(as_receiver, large, code, error):

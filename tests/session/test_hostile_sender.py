@@ -16,6 +16,7 @@ from p2pxfer.errors import (
     LocalFileError,
     NoSpace,
     PartlyDone,
+    PeerFailed,
     PeerGone,
     PeerMisbehaved,
 )
@@ -598,8 +599,8 @@ async def test_it_leaves_once_it_has_the_receipt(as_sender):
         (m.AbortCode.INTERRUPTED, PeerGone),
         (m.AbortCode.MISBEHAVED, PeerMisbehaved),
         (m.AbortCode.INTEGRITY, IntegrityError),
-        (m.AbortCode.LOCAL_FILES, PeerGone),
-        (m.AbortCode.UNEXPECTED, PeerGone),
+        (m.AbortCode.LOCAL_FILES, PeerFailed),
+        (m.AbortCode.UNEXPECTED, PeerFailed),
     ],
 )
 async def test_it_aborts_in_the_middle_of_a_file(as_sender, code, error):

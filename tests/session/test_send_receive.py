@@ -20,6 +20,7 @@ from p2pxfer.errors import (
     LocalFileError,
     NoSpace,
     PartlyDone,
+    PeerFailed,
     PeerGone,
     UsageError,
 )
@@ -254,7 +255,7 @@ async def test_a_folder_into_a_writer_is_refused(transfer, tree):
     both = transfer(tree, to={"output": io.BytesIO()})
     sent, received = await both.ends()
     assert type(received) is UsageError
-    assert type(sent) is PeerGone
+    assert type(sent) is PeerFailed
     assert not both.answers.offers
 
 
@@ -755,7 +756,7 @@ async def test_a_stream_that_fails_to_be_read(transfer, tmp_path):
     both = transfer(stream=Broken(8 * MIB), to={"output": tmp_path / "copy"})
     sent, received = await both.ends()
     assert isinstance(sent, OSError)
-    assert type(received) is PeerGone
+    assert type(received) is PeerFailed
     assert "tape" not in received.message
     assert not (tmp_path / "copy").exists()
 
@@ -770,7 +771,7 @@ async def test_a_writer_that_fails(transfer):
     both = transfer(stream=Source(8 * MIB), to={"output": Full()})
     sent, received = await both.ends()
     assert type(received) is LocalFileError
-    assert type(sent) is PeerGone
+    assert type(sent) is PeerFailed
 
 
 async def test_memory_stays_bounded_when_the_receiver_is_slow(transfer):
