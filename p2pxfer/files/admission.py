@@ -298,20 +298,21 @@ class Gate:
     def _open_up(self, parent: OutFolder, name: bytes, found: os.stat_result) -> bool:
         """Have a folder that is there let us in, until it is done; whether it does.
 
-        It need not be readable, so a handle on it is had that only leads there (open(2), O_PATH).
+        One that is not readable has a handle that only leads there (open(2), O_PATH), on Linux.
         """
         path, at = self._handles.locate(parent, name)
-        mode = stat.S_IMODE(found.st_mode) | stat.S_IRWXU
+        if at is None:  # Windows, where folders have no such modes
+            return False
+        wanted = os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+        readable = found.st_mode & stat.S_IRUSR
         try:
-            if not _LEADING:
-                os.chmod(path, mode, dir_fd=at, follow_symlinks=at is None)
-                return True
-            fd = os.open(path, _LEADING | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=at)
+            fd = os.open(path, wanted | (os.O_RDONLY if readable else _LEADING), dir_fd=at)
             try:
-                os.chmod(b"/proc/self/fd/%d" % fd, mode)
+                mode = stat.S_IMODE(os.fstat(fd).st_mode) | stat.S_IRWXU
+                os.chmod(fd if readable else b"/proc/self/fd/%d" % fd, mode)
             finally:
                 os.close(fd)
-        except (OSError, NotImplementedError):  # somebody else's, perhaps: what follows will say
+        except OSError:  # somebody else's, perhaps: what follows will say
             return False
         return True
 

@@ -61,7 +61,7 @@ class Rendezvous:
         self._own = own
         self._progress = progress
         self._crowded = False
-        self._asked: asyncio.Task[Offered] | None = None
+        self._asked: asyncio.Future[Offered] | None = None
         self._asked_at = 0.0
 
     def move(self, url: str | None, *, direct: bool) -> None:
@@ -103,8 +103,13 @@ class Rendezvous:
         before = await self._asked
         if time.monotonic() - self._asked_at < FRESH:
             return before
+        self._asked_at = time.monotonic()
         now = await self._ask(self.client)
-        return now if now.servers[len(self._own) :] or now.relays else before
+        if not (now.servers[len(self._own) :] or now.relays):
+            return before
+        self._asked = asyncio.get_running_loop().create_future()
+        self._asked.set_result(now)
+        return now
 
     async def _visit(
         self,

@@ -14,6 +14,7 @@ from p2pxfer.rendezvous import encoding
 from p2pxfer.rendezvous import messages as wire
 from p2pxfer.rendezvous.client import RendezvousClient
 from p2pxfer.rendezvous.messages import Ended, Mail, Reason, Welcome
+from p2pxfer.rendezvous.server import app
 from p2pxfer.rendezvous.server.limits import DAY, Limits, Rate
 from p2pxfer.rendezvous.server.rooms import Room
 
@@ -318,6 +319,21 @@ async def test_a_client_that_takes_nothing_is_let_go_of(serve, http):
         await asyncio.sleep(0.05)
     assert not server._runner.server.connections
     deaf.close()
+
+
+async def test_a_request_after_a_failed_upgrade_is_not_cut_off(serve, monkeypatch):
+    """On one connection, as a proxy that serves many people keeps it."""
+    monkeypatch.setattr(app, "_CLOSE", 0.1)
+    server = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    for path, status in (("/v1/ws", b"400"), ("/healthz", b"200"), ("/healthz", b"200")):
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        assert head.split()[1] == status
+        size = int(head.lower().split(b"content-length:")[1].split()[0])
+        await reader.readexactly(size)
+        await asyncio.sleep(0.3)
+    writer.close()
 
 
 async def test_one_address_fills_no_more_than_its_share_of_the_mail(serve, http):

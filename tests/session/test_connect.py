@@ -222,7 +222,7 @@ async def test_servers_whose_credentials_may_be_over_are_asked_for_once_more(mon
         monkeypatch.setattr("p2pxfer.session.rendezvous.FRESH", 0.0)
         assert await username() == "2"
         await server.close()
-        assert await username() == "1", "which is better than none"
+        assert await username() == "2", "which is better than none"
 
 
 @pytest.mark.parametrize("noise", ["hello", "echo", "both", "leave", "silence"])

@@ -125,15 +125,18 @@ class Rendezvous:
         self._tally.add(address)
         self._sockets.add(socket)
         self._door.talking.add(request.protocol)
+        abort = partial(_abort, request)
         try:
             await socket.prepare(request)
-            await Connection(self._desk, socket, address, partial(_abort, request)).serve()
+            try:
+                await Connection(self._desk, socket, address, abort).serve()
+            finally:
+                # Closed by aiohttp now, but not before the client has taken what was written to it.
+                asyncio.get_running_loop().call_later(_CLOSE, abort)
         finally:
             self._door.talking.discard(request.protocol)
             self._sockets.discard(socket)
             self._tally.remove(address)
-            # Closed by aiohttp now, but not before the client has taken what was written to it.
-            asyncio.get_running_loop().call_later(_CLOSE, _abort, request)
         return socket
 
     def _address(self, request: web.Request) -> str:
