@@ -22,6 +22,7 @@ from p2pxfer.errors import (
     TransferError,
 )
 from p2pxfer.rendezvous import refusals
+from p2pxfer.rendezvous.duplex import converse
 from p2pxfer.rendezvous.flow import Flow
 from p2pxfer.rendezvous.link import Link
 from p2pxfer.rendezvous.messages import FRAME_OVERHEAD, Credit, Ended, Forward, Frame
@@ -207,20 +208,14 @@ class Circuit:
 
     async def _live(self) -> None:
         """Read and write until one of the two fails."""
-        tasks = [asyncio.create_task(each) for each in (self._read(), self._write())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+        results = await converse(self._read(), self._write())
         # Of two failures, a drop says less: the rendezvous may have had a last word.
         failures = [result for result in results if isinstance(result, TransferError)]
         failures.sort(key=lambda failure: isinstance(failure, RendezvousUnreachable))
         self._mark_closed(failures[0] if failures else None)
         await self._link.close()
         for result in results:
-            if isinstance(result, Exception) and not isinstance(result, TransferError):
+            if not isinstance(result, TransferError):
                 raise result
 
     async def _read(self) -> None:

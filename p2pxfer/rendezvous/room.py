@@ -20,6 +20,7 @@ from p2pxfer.errors import (
     TransferError,
 )
 from p2pxfer.rendezvous import refusals
+from p2pxfer.rendezvous.duplex import converse
 from p2pxfer.rendezvous.link import Link
 from p2pxfer.rendezvous.mailbox import Mailbox
 from p2pxfer.rendezvous.messages import Burn, Close, Crowded, Ended, Mail, Taken, Welcome
@@ -171,15 +172,8 @@ class Room:
 
     async def _converse(self, link: Link) -> None:
         """Read and write until one of the two fails."""
-        tasks = [asyncio.create_task(self._read(link)), asyncio.create_task(self._write(link))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+        failures = await converse(self._read(link), self._write(link))
         # Of two failures, a drop says less: the rendezvous may have had a last word.
-        failures = [result for result in results if isinstance(result, Exception)]
         failures.sort(key=lambda failure: isinstance(failure, RendezvousUnreachable))
         raise failures[0]
 

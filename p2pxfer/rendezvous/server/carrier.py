@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
 
+from p2pxfer.rendezvous.duplex import converse
 from p2pxfer.rendezvous.encoding import encode
 from p2pxfer.rendezvous.messages import ClientMessage, Connect, Ended, Forward, Reason, Took
 from p2pxfer.rendezvous.server.circuits import End, Switchboard
@@ -56,7 +57,8 @@ class Carrier:
         """
         end = self._switchboard.enter(first.name, address, self._now(), self._changed.set)
         try:
-            await either(self._listen(end), self._speak(end))
+            for failure in await converse(self._listen(end), self._speak(end)):
+                raise failure
         finally:
             self._switchboard.leave(end)
 
@@ -87,21 +89,3 @@ class Carrier:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if deadline is None else deadline - self._now()):
                 await self._changed.wait()
-
-
-async def either(*talk: Coroutine[None, None, None]) -> None:
-    """Listen and speak until one of the two is over, and raise what it raised.
-
-    Nobody listens any more then, so that the socket can be closed: aiohttp, if it closes one that
-    is listened to, cuts it off, and a client that was just writing loses the last word.
-    """
-    tasks = [asyncio.create_task(each) for each in talk]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result

@@ -18,6 +18,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from p2pxfer.rendezvous.duplex import converse
 from p2pxfer.rendezvous.encoding import MalformedMessage, UnsupportedVersion, decode_client, encode
 from p2pxfer.rendezvous.messages import (
     Acknowledge,
@@ -34,7 +35,7 @@ from p2pxfer.rendezvous.messages import (
     Send,
 )
 from p2pxfer.rendezvous.server import nameplates
-from p2pxfer.rendezvous.server.carrier import Carrier, either
+from p2pxfer.rendezvous.server.carrier import Carrier
 from p2pxfer.rendezvous.server.circuits import Switchboard
 from p2pxfer.rendezvous.server.limits import Budget, Limits, Volume
 from p2pxfer.rendezvous.server.rooms import Refused, Room, RoomKey, Seat, View, create
@@ -192,7 +193,11 @@ class Connection:
         self._burns = False  # this side burnt the room: its address is not to blame
 
     async def serve(self) -> None:
-        """Speak until either end is done, and hang up once the client has had the last word."""
+        """Speak until either end is done, and hang up once the client has had the last word.
+
+        Nobody listens any more then: aiohttp, if it closes a socket that is listened to, cuts it
+        off, and a client that was just writing loses the last word.
+        """
         try:
             message = await self._first()
             if isinstance(message, Connect):
@@ -229,7 +234,8 @@ class Connection:
             room = await self._desk.store.get(self._key)
             if room is not None and room.holds(seat):
                 await self._socket.send_bytes(encode(room.welcome(seat, self._desk.now())))
-            await either(self._listen(seat), self._speak(seat))
+            for failure in await converse(self._listen(seat), self._speak(seat)):
+                raise failure
         finally:
             unwatch()
             await self._update(lambda room: room.leave(seat, self._desk.now()))
