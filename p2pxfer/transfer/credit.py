@@ -12,7 +12,7 @@ from p2pxfer.manifest import Entry
 BYTE_WINDOW: Final = 32 * 1024 * 1024  # credit that a receiver has out; 320 MB/s at 100 ms
 MAX_BYTE_WINDOW: Final = 256 * 1024 * 1024  # more than this out at once is refused by a sender
 ENTRY_WINDOW: Final = 32_768  # weight of the entries that are listed and not settled
-MIN_COST: Final = 4_096  # of a block, so that headers alone can't fill a memory
+MIN_COST: Final = 8_192  # of a block, whose record takes memory too: 4,096 small files under way
 NAME_UNIT: Final = 256
 MAX_HELD: Final = 262_144  # digests that a receiver offers of files that have not ended; 8 MiB
 

@@ -10,7 +10,7 @@ from p2pxfer.errors import PeerMisbehaved
 from p2pxfer.manifest import BLOCKS_WANTED, MAX_BLOCK, MIN_BLOCK, Entry, Failure, TransferKind
 from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
-from p2pxfer.transfer.credit import BYTE_WINDOW, MAX_HELD
+from p2pxfer.transfer.credit import BYTE_WINDOW, MAX_HELD, MIN_COST
 from p2pxfer.transfer.frames import encode
 from p2pxfer.transfer.receiver import Receiver
 from p2pxfer.transfer.sender import Sender
@@ -236,10 +236,10 @@ ATTACKS = {
         [begin(0, -1), kept(0, 0, 1 << 20)],
     ),
     "keeps blocks beyond its credit": (
-        lambda: offer_first((file(b"a", 1 << 45),), BYTE_WINDOW // 4096 + 1),
+        lambda: offer_first((file(b"a", 1 << 45),), BYTE_WINDOW // MIN_COST + 1),
         [
             begin(0, 1 << 45),
-            *(kept(0, index, 4 << 20) for index in range(BYTE_WINDOW // 4096 + 1)),
+            *(kept(0, index, 4 << 20) for index in range(BYTE_WINDOW // MIN_COST + 1)),
         ],
     ),
     "proves without having greeted so": (

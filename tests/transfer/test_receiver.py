@@ -10,7 +10,7 @@ from p2pxfer.errors import IntegrityError, PeerGone, PeerMisbehaved
 from p2pxfer.manifest import Entry, Failure, TransferKind
 from p2pxfer.transfer import actions as a
 from p2pxfer.transfer import messages as m
-from p2pxfer.transfer.credit import BYTE_WINDOW, ENTRY_WINDOW
+from p2pxfer.transfer.credit import BYTE_WINDOW, ENTRY_WINDOW, MIN_COST
 from p2pxfer.transfer.receiver import Receiver
 from tests.transfer.bounce import drain, feed
 from tests.transfer.plans import KEY, MTIME, OFFER, file, folder, link
@@ -141,7 +141,10 @@ ATTACKS = {
         lambda: moving((file(b"hole", 1 << 50),), {}),
         [
             begin(0, 1 << 50),
-            *(m.Block(0, n, 4 << 20, DIGEST, zero=True) for n in range(BYTE_WINDOW // 4096 + 1)),
+            *(
+                m.Block(0, n, 4 << 20, DIGEST, zero=True)
+                for n in range(BYTE_WINDOW // MIN_COST + 1)
+            ),
         ],
     ),
     "ends a file in the middle of a block": (moving, [*A, end(1, 10)]),
@@ -158,10 +161,10 @@ ATTACKS = {
     "sends a whole directory": (moving, [whole((0, 0))]),
     "sends a whole file inside another": (moving, [begin(1, 10), whole((3, 0))]),
     "sends whole files beyond its credit": (
-        lambda: moving([file(b"%d" % n, 1) for n in range(BYTE_WINDOW // 4096 + 1)], {}),
+        lambda: moving([file(b"%d" % n, 1) for n in range(BYTE_WINDOW // MIN_COST + 1)], {}),
         [
-            whole(*((n, 1) for n in range(BYTE_WINDOW // 4096))),
-            whole((BYTE_WINDOW // 4096, 1)),
+            whole(*((n, 1) for n in range(BYTE_WINDOW // MIN_COST))),
+            whole((BYTE_WINDOW // MIN_COST, 1)),
         ],
     ),
     "ends before its entries": (moving, [m.TransferEnd(DIGEST, 4, 0, 1)]),

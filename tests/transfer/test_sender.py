@@ -314,7 +314,7 @@ def test_blocks_wait_for_credit():
     feed(sender, m.Want(2), m.Credit(4_095, 0))
     sender.file_opened(1, 10, 0o644, MTIME)
     assert [type(action) for action in drain(sender)] == [a.Send]
-    assert feed(sender, m.Credit(4_096, 0)) == [a.SendBlock(1, 0, 0, 10)]
+    assert feed(sender, m.Credit(MIN_COST, 0)) == [a.SendBlock(1, 0, 0, 10)]
 
 
 def test_entries_too_long_for_a_page_are_told_to_the_session():
