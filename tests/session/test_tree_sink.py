@@ -140,8 +140,9 @@ def test_what_is_synced_when_the_end_comes_gets_its_name_or_goes(batch, sink_of,
     sink = sink_of()
     entries = [file(b"%04d" % number, 4) for number in range(batch)]
     sink.admit(0, entries)
-    for number, entry in enumerate(entries):
-        assert endings(sink.apply(deeds(number, entry, b"data"), idle=False)) == {}
+    for number, entry in enumerate(entries):  # the last may find the sync of all done already
+        told = endings(sink.apply(deeds(number, entry, b"data"), idle=False))
+        assert number == batch - 1 or told == {}
     sink.close(keep=keep)
     there = os.listdir(tmp_path / "out")
     assert set(there) <= {os.fsdecode(entry.path) for entry in entries}
