@@ -19,13 +19,13 @@ from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolder, OutFolders
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.naming import is_temporary
+from p2pxfer.files.opening import keeps_out, open_up
 from p2pxfer.files.paths import NameRules, SafePath, safe_target
 from p2pxfer.files.records import Identity, Placed
 from p2pxfer.manifest import Entry, EntryKind, Failure
 
 _SYMLINK = EntryKind.SYMLINK  # a look into the enumeration for each entry takes its time
 _DIRECTORY = EntryKind.DIRECTORY
-_LEADING = getattr(os, "O_PATH", 0)  # 0 where there is none
 
 
 class ExistingPolicy(Enum):
@@ -271,10 +271,12 @@ class Gate:
         if found is None or replaces or ours:
             attributes = (entry.mode, entry.mtime_ns)
         opened = False
-        if found is not None and found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        if found is not None and keeps_out(found):
             # As an earlier run has left it, or in the way of what replaces it; else it stays shut.
             alike = (found.st_mode ^ entry.mode) & 0o777 == 0
-            opened = (alike or attributes is not None) and self._open_up(parent, name, found)
+            opened = (alike or attributes is not None) and open_up(
+                self._handles, parent, name, found
+            )
         if found is not None and opened and attributes is None:
             attributes = (stat.S_IMODE(found.st_mode), None)
         folder = OutFolder(
@@ -284,6 +286,7 @@ class Gate:
             fresh=found is None,
             device=parent.device if found is None else found.st_dev,
             attributes=attributes,
+            opened=stat.S_IMODE(found.st_mode) if found is not None and opened else None,
         )
         self._folders.add(folder)
         if self.journal is not None and (ours or opened or found is None):
@@ -294,27 +297,6 @@ class Gate:
     def _was_made(self, path: bytes, found: os.stat_result) -> bool:
         which = Identity.of(found).inode
         return any(placed.identity.inode in (which, 0) for placed in self._placed(path))
-
-    def _open_up(self, parent: OutFolder, name: bytes, found: os.stat_result) -> bool:
-        """Have a folder that is there let us in, until it is done; whether it does.
-
-        One that is not readable has a handle that only leads there (open(2), O_PATH), on Linux.
-        """
-        path, at = self._handles.locate(parent, name)
-        if at is None:  # Windows, where folders have no such modes
-            return False
-        wanted = os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
-        readable = found.st_mode & stat.S_IRUSR
-        try:
-            fd = os.open(path, wanted | (os.O_RDONLY if readable else _LEADING), dir_fd=at)
-            try:
-                mode = stat.S_IMODE(os.fstat(fd).st_mode) | stat.S_IRWXU
-                os.chmod(fd if readable else b"/proc/self/fd/%d" % fd, mode)
-            finally:
-                os.close(fd)
-        except OSError:  # somebody else's, perhaps: what follows will say
-            return False
-        return True
 
 
 def kept() -> EntryError:

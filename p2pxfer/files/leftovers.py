@@ -3,7 +3,8 @@
 They are reached through handles that follow no symlink below the output directory. What is taken
 for one is a file of this user, with no second name, under the name that was drawn for it: 48 random
 bits that nobody else draws. Numbers of device and inode would tell no more, and change when a disk
-is mounted anew. Everything else is left alone.
+is mounted anew. Everything else is left alone; a folder on the way that is closed even to its owner
+is open meanwhile.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import NamedTuple
 from p2pxfer.errors import UnsafeName
 from p2pxfer.files.handles import Folder, FolderHandles
 from p2pxfer.files.naming import is_temporary
+from p2pxfer.files.opening import Opened
 from p2pxfer.files.paths import NameRules, SafePath
 from p2pxfer.files.records import Partial
 from p2pxfer.files.state import is_ours
+
+_LOOK = stat.S_IRUSR | stat.S_IXUSR  # what `FolderHandles` needs
 
 
 class Leftover(NamedTuple):
@@ -36,13 +40,13 @@ class Leftover(NamedTuple):
 
 def leftovers(output: bytes, partials: Iterable[Partial]) -> list[Leftover]:
     """Which of ``partials`` are still there below the directory ``output``."""
-    return [leftover for leftover, _, _ in _found(output, partials)]
+    return [leftover for leftover, _, _ in _found(output, partials, _LOOK)]
 
 
 def remove_leftovers(output: bytes, partials: Iterable[Partial]) -> list[Leftover]:
     """Remove them; returns those that are gone now."""
     removed = []
-    for leftover, path, at in _found(output, partials):
+    for leftover, path, at in _found(output, partials, stat.S_IRWXU):
         with contextlib.suppress(OSError):
             os.unlink(path, dir_fd=at)
             removed.append(leftover)
@@ -63,7 +67,7 @@ def matches(found: os.stat_result, partial: Partial) -> bool:
 
 
 def _found(
-    output: bytes, partials: Iterable[Partial]
+    output: bytes, partials: Iterable[Partial], wanted: int
 ) -> Iterator[tuple[Leftover, bytes, int | None]]:
     root = Folder(None, b"")
     try:
@@ -71,16 +75,20 @@ def _found(
     except OSError:
         return
     folders = {b"": root}
+    opened = Opened(handles, wanted)
     try:
         for partial in partials:
             with contextlib.suppress(OSError, UnsafeName):
                 parent = SafePath.parse(partial.path, NameRules.POSIX).parent
-                path, at = handles.locate(_folder(folders, parent), partial.temporary)
+                folder = _folder(folders, parent)
+                opened.reach(folder)
+                path, at = handles.locate(folder, partial.temporary)
                 found = os.stat(path, dir_fd=at, follow_symlinks=False)
                 if matches(found, partial):
                     whole = os.path.join(output, parent, partial.temporary)
                     yield Leftover(whole, getattr(found, "st_blocks", 0) * 512), path, at
     finally:
+        opened.close()
         handles.close()
 
 

@@ -329,6 +329,7 @@ class OutputTree:
         for admission in self._open_files.close(keep=keep):
             self._settle(admission)
         self._placing.close()
+        self._folders.shut()
         self._handles.close()
 
     def __enter__(self) -> Self:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 
 import pytest
 
 from p2pxfer.files.leftovers import leftovers, remove_leftovers
 from p2pxfer.files.records import Partial
+from tests.files.trees import without_privilege
 
 NAME = b".f.p2pxfer-0123456789ab"
 
@@ -41,6 +43,23 @@ def test_found_and_removed(root, temporary):
     assert remove_leftovers(os.fsencode(root), partials) == [found]
     assert leftovers(os.fsencode(root), partials) == []
     assert remove_leftovers(os.fsencode(root / "no"), partials) == []
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o555])
+def test_in_folders_that_are_closed_to_their_owner(root, temporary, mode):
+    """It is found and removed, and the folders are as closed as they were."""
+    folders = [temporary.parent, temporary.parent.parent]
+    partial = recorded(temporary)
+    for folder in folders:
+        folder.chmod(mode)
+    with without_privilege():
+        assert len(leftovers(os.fsencode(root), [partial])) == 1
+        assert len(remove_leftovers(os.fsencode(root), [partial])) == 1
+        assert leftovers(os.fsencode(root), [partial]) == []
+    for folder in reversed(folders):
+        assert stat.S_IMODE(folder.stat().st_mode) == mode
+        folder.chmod(0o700)
+    assert not temporary.exists()
 
 
 def test_one_that_was_only_intended(root, temporary):

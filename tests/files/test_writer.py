@@ -467,6 +467,23 @@ def test_a_folder_that_is_closed_as_the_senders_is_takes_what_is_new(root, polic
             folder.chmod(mode)
 
 
+@pytest.mark.parametrize("policy", [ExistingPolicy.FAIL, ExistingPolicy.UPDATE])
+@pytest.mark.parametrize("mode", [0o000, 0o555])
+def test_a_folder_that_was_opened_is_closed_again_if_the_transfer_ends_early(root, policy, mode):
+    """With one handle at once, too: the way to the inner one leads through the outer one."""
+    with without_privilege(), OutputTree(root, existing=policy) as tree:
+        tree.admit(folder_entry(b"d", mode, 111))
+        tree.admit(folder_entry(b"d/e", mode, 111))
+        tree.finish()
+    with without_privilege(), OutputTree(root, existing=policy, handles=1) as tree:
+        tree.admit(folder_entry(b"d", mode, 222))
+        tree.admit(folder_entry(b"d/e", mode, 222))
+        assert put(tree, b"d/e/new")[0] is None
+        assert tree.attributes_lost == 0
+    for folder in (root / "d", root / "d" / "e"):
+        assert stat.S_IMODE(folder.stat().st_mode) == mode
+
+
 def test_room_is_looked_at(out, root):
     """A file that can't fit is refused before its first byte, with nothing left behind."""
     size = out.space().size
