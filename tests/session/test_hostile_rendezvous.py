@@ -457,8 +457,13 @@ async def test_it_guesses_the_code_once(tmp_path):
         assert middle.burnt == 1
 
 
-async def test_it_guesses_every_code(tmp_path):
-    """Three fresh codes, each drawn anew, then the sender gives up: four guesses, no more."""
+async def test_it_guesses_every_code(tmp_path, monkeypatch):
+    """Three fresh codes, each drawn anew, then the sender gives up: four guesses, no more.
+
+    Each is answered, so a busy machine may take its time over four handshakes.
+    """
+    monkeypatch.setattr(pair, "HANDSHAKE_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(connect, "HANDSHAKE_TIMEOUT", PATIENCE)
     async with Guesser(1000) as middle:
         meeting = Meeting(middle, tmp_path)
         await meeting.start()
