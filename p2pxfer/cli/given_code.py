@@ -42,12 +42,12 @@ def given_once(code: str | None, code_file: Path | None) -> None:
 async def given(
     code: str | None, code_file: Path | None, renderer: Renderer, keyboard: int | None
 ) -> str:
-    """The code: argument, file, environment, or asked for.
+    """The code: argument, file, environment, or asked for; a blank argument is none.
 
     Raises:
         UsageError: there is none, and nobody to ask.
     """
-    if code is not None:
+    if code is not None and code.strip():
         return code
     if code_file is not None:
         return secret_file(code_file, refuse=renderer.warn_if_others_may_read)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,7 @@ def test_the_version_is_told():
         ("receive -y 7-orbit-lamp", "needs a rendezvous, and none is known"),
         ("receive -y 412-orbit-lamp@example.org:http", "the address of the rendezvous is none"),
         ("receive -y -r http://127.0.0.1:9", "no code was given"),
+        ("receive -y -r http://127.0.0.1:9 ' '", "no code was given"),
         ("receive -y 7-orbit-lamp --code-file x", "the code is given twice"),
         ("receive -y 7-orbit-lamp --existing ask", "--existing ask needs a terminal"),
         ("receive -y 7-orbit-lamp --verify", "--verify needs a terminal"),
@@ -139,7 +141,7 @@ def test_the_version_is_told():
 )
 def test_what_makes_no_sense_is_refused_with_a_hint(line, said, tmp_path):
     """Exit 2, nothing on standard output, what is wrong and what to type."""
-    done = p2pxfer(*line.split(), HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
+    done = p2pxfer(*shlex.split(line), HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
     if "--json" in line.split():
         error = json.loads(done.stdout)
         assert said in error["message"]
