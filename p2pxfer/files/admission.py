@@ -286,9 +286,9 @@ class Gate:
             fresh=found is None,
             device=parent.device if found is None else found.st_dev,
             attributes=attributes,
-            opened=stat.S_IMODE(found.st_mode) if found is not None and opened else None,
         )
-        self._folders.add(folder)
+        former = stat.S_IMODE(found.st_mode) if found is not None and opened else None
+        self._folders.add(folder, opened=former)
         if self.journal is not None and (ours or opened or found is None):
             path, at = self._handles.locate(folder)
             made = Identity.of(os.stat(path if at is None else at))

@@ -15,7 +15,7 @@ import stat
 from p2pxfer.files.durable import sync_drive, sync_folder, syncs_whole
 from p2pxfer.files.handles import HANDLES, Folder, FolderHandles
 from p2pxfer.files.native import sync_filesystem
-from p2pxfer.files.opening import shut
+from p2pxfer.files.opening import Opened
 
 
 class OutFolder(Folder):
@@ -27,16 +27,13 @@ class OutFolder(Folder):
         device: number of the filesystem that holds it.
         attributes: mode and mtime in ns to set in the end, or None to leave it as it is; the same
             for the mtime.
-        opened: mode that it had, if it was closed to us and is open until it is done; else None.
         folds: whether two spellings can name one file in it; None until it was tried.
         claimed: where it folds, the inodes that names of this transfer stand for.
         pending: entries in it that are not settled.
         closed: no further entry may come into it.
     """
 
-    __slots__ = (
-        "attributes", "claimed", "closed", "device", "folds", "fresh", "opened", "path", "pending",
-    )  # fmt: skip
+    __slots__ = ("attributes", "claimed", "closed", "device", "folds", "fresh", "path", "pending")
 
     parent: OutFolder | None
 
@@ -49,14 +46,12 @@ class OutFolder(Folder):
         fresh: bool,
         device: int,
         attributes: tuple[int, int | None] | None,
-        opened: int | None = None,
     ) -> None:
         super().__init__(parent, name)
         self.path = path
         self.fresh = fresh
         self.device = device
         self.attributes = attributes
-        self.opened = opened
         self.folds: bool | None = None
         self.claimed: set[int] = set()
         self.pending = 0
@@ -89,7 +84,7 @@ class OutFolders:
         _, at = self.handles.locate(self.root)
         self._whole = {found.st_dev: at is not None and syncs_whole(at)}  # by device
         self._chain = [self.root]
-        self._opened: list[OutFolder] = []  # and not done
+        self._opened = Opened(self.handles)
 
     def enter(self, path: bytes) -> OutFolder | None:
         """The folder that has ``path``; None unless it is on the chain.
@@ -105,13 +100,16 @@ class OutFolders:
             top = self._chain[-1]
         return top
 
-    def add(self, folder: OutFolder) -> None:
-        """Let entries come below ``folder``, whose parent `enter` has just given."""
+    def add(self, folder: OutFolder, *, opened: int | None = None) -> None:
+        """Let entries come below ``folder``, whose parent `enter` has just given.
+
+        ``opened`` is the mode that it had, if it was closed to us and is open until it is done.
+        """
         assert folder.parent is self._chain[-1]
         self._chain.append(folder)
         self.hold(self._chain[-2])
-        if folder.opened is not None:
-            self._opened.append(folder)
+        if opened is not None:
+            self._opened.add(folder, opened)
 
     def hold(self, folder: OutFolder) -> None:
         """One more entry of ``folder`` is under way."""
@@ -129,11 +127,7 @@ class OutFolders:
 
     def shut(self) -> None:
         """Close again what was opened and will not be done; nothing more is written."""
-        while self._opened:
-            folder = self._opened.pop()  # the innermost first: the way there leads through others
-            assert folder.opened is not None
-            if not shut(self.handles, folder, folder.opened):
-                self.attributes_lost += 1
+        self.attributes_lost += self._opened.close()
 
     def whole(self, folder: OutFolder) -> bool:
         """Whether all that is written into ``folder`` can be synced with its filesystem.
@@ -184,8 +178,8 @@ class OutFolders:
                 self._set_attributes(folder)
             except (OSError, OverflowError):
                 self.attributes_lost += 1
-            if folder.opened is not None:
-                self._opened.remove(folder)
+            else:
+                self._opened.done(folder)
             try:
                 self._sync(folder)
             except OSError as error:

@@ -75,13 +75,13 @@ def _found(
     except OSError:
         return
     folders = {b"": root}
-    opened = Opened(handles, wanted)
+    opened = Opened(handles)
     try:
         for partial in partials:
             with contextlib.suppress(OSError, UnsafeName):
                 parent = SafePath.parse(partial.path, NameRules.POSIX).parent
                 folder = _folder(folders, parent)
-                opened.reach(folder)
+                opened.reach(folder, wanted)
                 path, at = handles.locate(folder, partial.temporary)
                 found = os.stat(path, dir_fd=at, follow_symlinks=False)
                 if matches(found, partial):

@@ -50,32 +50,32 @@ def open_up(handles: FolderHandles, parent: Folder, name: bytes, found: os.stat_
     return True
 
 
-def shut(handles: FolderHandles, folder: Folder, mode: int) -> bool:
-    """Give a folder that was opened its mode again; whether it has that now."""
-    try:
-        path, at = handles.locate(folder)
-        os.chmod(path if at is None else at, mode)
-    except OSError:
-        return False
-    return True
-
-
 class Opened:
-    """Folders on the way to something, open until `close`.
+    """Folders that are open until `close`, unless they are done before.
 
     Args:
         handles: lead to them.
-        wanted: what is to be done in them, as of `keeps_out`.
     """
 
-    def __init__(self, handles: FolderHandles, wanted: int) -> None:
+    def __init__(self, handles: FolderHandles) -> None:
         self._handles = handles
-        self._wanted = wanted
         self._reached: set[Folder] = {handles.root}
-        self._opened: list[tuple[Folder, int]] = []  # with the mode that each had
+        self._modes: dict[Folder, int] = {}  # that each had; an outer one before what is in it
 
-    def reach(self, folder: Folder) -> None:
+    def add(self, folder: Folder, mode: int) -> None:
+        """A folder was opened, which had ``mode``."""
+        self._modes[folder] = mode
+
+    def done(self, folder: Folder) -> None:
+        """It has the mode that it is to have, whether or not it was opened."""
+        self._modes.pop(folder, None)
+
+    def reach(self, folder: Folder, wanted: int) -> None:
         """Open what keeps us out on the way to ``folder``, and that itself.
+
+        Args:
+            folder: where to.
+            wanted: what is to be done in each, as of `keeps_out`; the same each time.
 
         Raises:
             OSError: something on the way is not there.
@@ -91,13 +91,24 @@ class Opened:
             found = os.stat(path, dir_fd=at, follow_symlinks=False)
             if (
                 stat.S_ISDIR(found.st_mode)
-                and keeps_out(found, self._wanted)
+                and keeps_out(found, wanted)
                 and open_up(self._handles, below.parent, below.name, found)
             ):
-                self._opened.append((below, stat.S_IMODE(found.st_mode)))
+                self.add(below, stat.S_IMODE(found.st_mode))
             self._reached.add(below)
 
-    def close(self) -> None:
-        """Close them again, the innermost first: the way there leads through the others."""
-        while self._opened:
-            shut(self._handles, *self._opened.pop())
+    def close(self) -> int:
+        """Close them again, the innermost first: the way there leads through the others.
+
+        Returns:
+            How many could not be; idempotent.
+        """
+        lost = 0
+        while self._modes:
+            folder, mode = self._modes.popitem()
+            try:
+                path, at = self._handles.locate(folder)
+                os.chmod(path if at is None else at, mode)
+            except OSError:
+                lost += 1
+        return lost

@@ -484,6 +484,17 @@ def test_a_folder_that_was_opened_is_closed_again_if_the_transfer_ends_early(roo
         assert stat.S_IMODE(folder.stat().st_mode) == mode
 
 
+def test_a_folder_that_was_opened_keeps_the_mode_that_it_got_when_it_was_done(root):
+    """Closing the tree gives its former one to nothing that is done."""
+    with without_privilege():
+        for mode in (0o555, 0o755):
+            with OutputTree(root, existing=ExistingPolicy.UPDATE) as tree:
+                tree.admit(folder_entry(b"d", mode, 111))
+                assert put(tree, b"d/%o" % mode)[0] is None
+                tree.finish()
+            assert stat.S_IMODE((root / "d").stat().st_mode) == mode
+
+
 def test_room_is_looked_at(out, root):
     """A file that can't fit is refused before its first byte, with nothing left behind."""
     size = out.space().size
