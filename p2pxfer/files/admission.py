@@ -19,7 +19,7 @@ from p2pxfer.files.failures import EntryError, writing
 from p2pxfer.files.folders import OutFolder, OutFolders
 from p2pxfer.files.journal import Journal
 from p2pxfer.files.naming import is_temporary
-from p2pxfer.files.opening import keeps_out, open_up
+from p2pxfer.files.opening import keeps_out
 from p2pxfer.files.paths import NameRules, SafePath, safe_target
 from p2pxfer.files.records import Identity, Placed
 from p2pxfer.manifest import Entry, EntryKind, Failure
@@ -270,15 +270,6 @@ class Gate:
         attributes: tuple[int, int | None] | None = None
         if found is None or replaces or ours:
             attributes = (entry.mode, entry.mtime_ns)
-        opened = False
-        if found is not None and keeps_out(found):
-            # As an earlier run has left it, or in the way of what replaces it; else it stays shut.
-            alike = (found.st_mode ^ entry.mode) & 0o777 == 0
-            opened = (alike or attributes is not None) and open_up(
-                self._handles, parent, name, found
-            )
-        if found is not None and opened and attributes is None:
-            attributes = (stat.S_IMODE(found.st_mode), None)
         folder = OutFolder(
             parent,
             name,
@@ -287,9 +278,16 @@ class Gate:
             device=parent.device if found is None else found.st_dev,
             attributes=attributes,
         )
-        former = stat.S_IMODE(found.st_mode) if found is not None and opened else None
-        self._folders.add(folder, opened=former)
-        if self.journal is not None and (ours or opened or found is None):
+        former = None
+        if found is not None and keeps_out(found):
+            # As an earlier run has left it, or in the way of what replaces it; else it stays shut.
+            alike = (found.st_mode ^ entry.mode) & 0o777 == 0
+            if alike or attributes is not None:
+                former = self._folders.open(folder, found)
+        if former is not None and attributes is None:
+            folder.attributes = (former, None)
+        self._folders.add(folder)
+        if self.journal is not None and (ours or former is not None or found is None):
             path, at = self._handles.locate(folder)
             made = Identity.of(os.stat(path if at is None else at))
             self.journal.placed([Placed(entry.path, name, made)])

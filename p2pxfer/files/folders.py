@@ -9,6 +9,7 @@ well, or are with all of its filesystem at the very end. Files are not known her
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -100,16 +101,15 @@ class OutFolders:
             top = self._chain[-1]
         return top
 
-    def add(self, folder: OutFolder, *, opened: int | None = None) -> None:
-        """Let entries come below ``folder``, whose parent `enter` has just given.
+    def open(self, folder: OutFolder, found: os.stat_result) -> int | None:
+        """Have ``folder``, found so, let us in until it is done; as of `Opened.open`."""
+        return self._opened.open(folder, found)
 
-        ``opened`` is the mode that it had, if it was closed to us and is open until it is done.
-        """
+    def add(self, folder: OutFolder) -> None:
+        """Let entries come below ``folder``, whose parent `enter` has just given."""
         assert folder.parent is self._chain[-1]
         self._chain.append(folder)
         self.hold(self._chain[-2])
-        if opened is not None:
-            self._opened.add(folder, opened)
 
     def hold(self, folder: OutFolder) -> None:
         """One more entry of ``folder`` is under way."""
@@ -216,5 +216,8 @@ class OutFolders:
         if mtime_ns is not None:
             os.utime(path if at is None else at, ns=(mtime_ns, mtime_ns))
         if at is not None:
+            found = os.fstat(at)
+            if not self._opened.is_there(folder, found):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             # A group that folders here inherit (setgid) is this machine's choice, and stays.
-            os.fchmod(at, mode & 0o3777 | os.fstat(at).st_mode & stat.S_ISGID)
+            os.fchmod(at, mode & 0o3777 | found.st_mode & stat.S_ISGID)

@@ -54,8 +54,13 @@ def remove_leftovers(output: bytes, partials: Iterable[Partial]) -> list[Leftove
 
 
 def is_away(output: bytes) -> bool:
-    """Whether ``output`` is not there: its disk may not be mounted, so nothing is known of it."""
-    return not os.path.isdir(output)
+    """Whether ``output`` is not there, or closed: its disk may not be mounted; nothing is known."""
+    try:
+        handles = FolderHandles(output, Folder(None, b""))
+    except OSError:
+        return True
+    handles.close()
+    return False
 
 
 def matches(found: os.stat_result, partial: Partial) -> bool:

@@ -8,46 +8,31 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import NamedTuple
 
 from p2pxfer.files.handles import Folder, FolderHandles
 
 _LEADING = getattr(os, "O_PATH", 0)  # 0 where there is none
 
 
+class _Former(NamedTuple):
+    """What a folder was before it was opened: its mode, and which one it is."""
+
+    mode: int
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> _Former:
+        return cls(stat.S_IMODE(found.st_mode), found.st_dev, found.st_ino)
+
+    def is_same(self, found: os.stat_result) -> bool:
+        return (self.device, self.inode) == (found.st_dev, found.st_ino)
+
+
 def keeps_out(found: os.stat_result, wanted: int = stat.S_IRWXU) -> bool:
     """Whether a folder's mode keeps its owner from any of what is ``wanted`` (S_IRUSR, …)."""
     return found.st_mode & wanted != wanted
-
-
-def open_up(handles: FolderHandles, parent: Folder, name: bytes, found: os.stat_result) -> bool:
-    """Have the folder ``name`` in ``parent`` let us in; whether it does.
-
-    One that is not readable has a handle that only leads there (open(2), O_PATH), on Linux.
-
-    Args:
-        handles: lead to the parent.
-        parent: the folder it is in.
-        name: its own.
-        found: what is there now.
-
-    Raises:
-        OSError: there is no way to the parent.
-    """
-    path, at = handles.locate(parent, name)
-    if at is None:  # Windows, where folders have no such modes
-        return False
-    wanted = os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
-    readable = found.st_mode & stat.S_IRUSR
-    try:
-        fd = os.open(path, wanted | (os.O_RDONLY if readable else _LEADING), dir_fd=at)
-        try:
-            mode = stat.S_IMODE(os.fstat(fd).st_mode) | stat.S_IRWXU
-            os.chmod(fd if readable else b"/proc/self/fd/%d" % fd, mode)
-        finally:
-            os.close(fd)
-    except OSError:  # somebody else's, perhaps: what follows will say
-        return False
-    return True
 
 
 class Opened:
@@ -60,15 +45,51 @@ class Opened:
     def __init__(self, handles: FolderHandles) -> None:
         self._handles = handles
         self._reached: set[Folder] = {handles.root}
-        self._modes: dict[Folder, int] = {}  # that each had; an outer one before what is in it
+        self._former: dict[Folder, _Former] = {}  # an outer one before what is in it
 
-    def add(self, folder: Folder, mode: int) -> None:
-        """A folder was opened, which had ``mode``."""
-        self._modes[folder] = mode
+    def open(self, folder: Folder, found: os.stat_result) -> int | None:
+        """Have ``folder`` let us in, which keeps us out.
+
+        One that is not readable has a handle that only leads there (open(2), O_PATH), on Linux.
+
+        Args:
+            folder: which.
+            found: what is there now.
+
+        Returns:
+            The mode that it had, or None if it is not open: somebody else's, perhaps, or swapped.
+
+        Raises:
+            OSError: there is no way to its parent.
+        """
+        assert folder.parent is not None
+        path, at = self._handles.locate(folder.parent, folder.name)
+        if at is None or not _can_be_closed_again(found):  # Windows' folders have no such modes
+            return None
+        former = _Former.of(found)
+        wanted = os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+        readable = found.st_mode & stat.S_IRUSR
+        try:
+            fd = os.open(path, wanted | (os.O_RDONLY if readable else _LEADING), dir_fd=at)
+            try:
+                if not former.is_same(os.fstat(fd)):
+                    return None
+                where = fd if readable else b"/proc/self/fd/%d" % fd
+                os.chmod(where, former.mode | stat.S_IRWXU)
+            finally:
+                os.close(fd)
+        except OSError:  # what follows will say
+            return None
+        self._former[folder] = former
+        return former.mode
+
+    def is_there(self, folder: Folder, found: os.stat_result) -> bool:
+        """Whether what was found in the place of ``folder`` is what was opened, if it was."""
+        return folder not in self._former or self._former[folder].is_same(found)
 
     def done(self, folder: Folder) -> None:
         """It has the mode that it is to have, whether or not it was opened."""
-        self._modes.pop(folder, None)
+        self._former.pop(folder, None)
 
     def reach(self, folder: Folder, wanted: int) -> None:
         """Open what keeps us out on the way to ``folder``, and that itself.
@@ -89,26 +110,34 @@ class Opened:
             assert below.parent is not None
             path, at = self._handles.locate(below.parent, below.name)
             found = os.stat(path, dir_fd=at, follow_symlinks=False)
-            if (
-                stat.S_ISDIR(found.st_mode)
-                and keeps_out(found, wanted)
-                and open_up(self._handles, below.parent, below.name, found)
-            ):
-                self.add(below, stat.S_IMODE(found.st_mode))
+            if stat.S_ISDIR(found.st_mode) and keeps_out(found, wanted):
+                self.open(below, found)
             self._reached.add(below)
 
     def close(self) -> int:
         """Close them again, the innermost first: the way there leads through the others.
 
         Returns:
-            How many could not be; idempotent.
+            How many could not be, or are not there any more; idempotent.
         """
         lost = 0
-        while self._modes:
-            folder, mode = self._modes.popitem()
+        while self._former:
+            folder, former = self._former.popitem()
             try:
-                path, at = self._handles.locate(folder)
-                os.chmod(path if at is None else at, mode)
+                _, at = self._handles.locate(folder)
+                assert at is not None
+                if former.is_same(os.fstat(at)):
+                    os.chmod(at, former.mode)
+                    continue
             except OSError:
-                lost += 1
+                pass
+            lost += 1
         return lost
+
+
+def _can_be_closed_again(found: os.stat_result) -> bool:
+    """Whether it is this user's, who may set all of the mode that it has (chmod(2), S_ISGID)."""
+    if found.st_uid != os.geteuid():
+        return False
+    groups = (os.getegid(), *os.getgroups())
+    return not found.st_mode & stat.S_ISGID or os.geteuid() == 0 or found.st_gid in groups

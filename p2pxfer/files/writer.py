@@ -326,11 +326,13 @@ class OutputTree:
         Args:
             keep: leave what the journal lets another run go on with.
         """
-        for admission in self._open_files.close(keep=keep):
-            self._settle(admission)
-        self._placing.close()
-        self._folders.shut()
-        self._handles.close()
+        try:
+            for admission in self._open_files.close(keep=keep):
+                self._settle(admission)
+            self._placing.close()
+        finally:
+            self._folders.shut()
+            self._handles.close()
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from p2pxfer.files.leftovers import leftovers, remove_leftovers
+from p2pxfer.files.leftovers import is_away, leftovers, remove_leftovers
 from p2pxfer.files.records import Partial
 from tests.files.trees import without_privilege
 
@@ -60,6 +60,19 @@ def test_in_folders_that_are_closed_to_their_owner(root, temporary, mode):
         assert stat.S_IMODE(folder.stat().st_mode) == mode
         folder.chmod(0o700)
     assert not temporary.exists()
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o300])
+def test_an_output_directory_that_is_closed_is_away(root, mode):
+    """What is in it can't be looked at, so a journal that tells of it stays."""
+    root.mkdir()
+    assert not is_away(os.fsencode(root))
+    root.chmod(mode)
+    with without_privilege():
+        assert is_away(os.fsencode(root))
+    root.chmod(0o700)
+    root.rmdir()
+    assert is_away(os.fsencode(root))
 
 
 def test_one_that_was_only_intended(root, temporary):

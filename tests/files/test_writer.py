@@ -17,7 +17,8 @@ from p2pxfer.errors import LocalFileError, NoSpace
 from p2pxfer.files import folders, native, syncing
 from p2pxfer.files.admission import ExistingPolicy
 from p2pxfer.files.failures import EntryError
-from p2pxfer.files.handles import MANY, more_handles
+from p2pxfer.files.handles import MANY, Folder, more_handles
+from p2pxfer.files.opening import Opened
 from p2pxfer.files.paths import NameRules
 from p2pxfer.files.space import Space, free_space
 from p2pxfer.files.writer import Batch, OutputTree, SmallFile
@@ -482,6 +483,67 @@ def test_a_folder_that_was_opened_is_closed_again_if_the_transfer_ends_early(roo
         assert tree.attributes_lost == 0
     for folder in (root / "d", root / "d" / "e"):
         assert stat.S_IMODE(folder.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("ends", ["early", "well"])
+def test_another_folder_in_the_place_of_one_that_was_opened_keeps_its_mode(root, ends):
+    """Somebody swapped them meanwhile: what only its owner may read stays so."""
+    with without_privilege():
+        (root / "d").mkdir(parents=True)
+        (root / "d").chmod(0o555)
+        (root / "secret").mkdir(0o700)
+        with OutputTree(root, handles=1) as tree:
+            tree.admit(folder_entry(b"d", 0o555, 222))
+            waited_for = admit_file(tree, b"d/f")
+            tree.admit(folder_entry(b"e"))  # lets go of the handle on d
+            assert put(tree, b"e/f")[0] is None
+            (root / "d").rename(root / "away")
+            (root / "secret").rename(root / "d")
+            if ends == "well":
+                tree.abandon(waited_for)
+                tree.finish()
+        assert stat.S_IMODE((root / "d").stat().st_mode) == 0o700
+        assert tree.attributes_lost > 0
+
+
+def test_a_folder_that_was_swapped_before_it_was_opened_stays_as_it_is(root, monkeypatch):
+    """Nothing is done to one that nobody has looked at."""
+    (root / "d").mkdir(parents=True)
+    (root / "d").chmod(0o555)
+    (root / "other").mkdir()
+    (root / "other").chmod(0o500)
+    with without_privilege(), OutputTree(root) as tree:
+        opened = Opened.open
+
+        def late(self: Opened, folder: Folder, found: os.stat_result) -> int | None:
+            (root / "d").rename(root / "away")
+            (root / "other").rename(root / "d")
+            return opened(self, folder, found)
+
+        monkeypatch.setattr(Opened, "open", late)
+        tree.admit(folder_entry(b"d", 0o555, 222))
+        assert put(tree, b"d/f")[0] is Failure.WRITE_FAILED
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o500
+    assert stat.S_IMODE((root / "away").stat().st_mode) == 0o555
+
+
+@pytest.mark.parametrize("whose", ["somebody else's", "of a group that is not ours"])
+def test_what_could_not_be_closed_again_is_not_opened(root, monkeypatch, whose):
+    """Nobody else may set a mode, and chmod(2) drops setgid where the group is not ours."""
+    (root / "d").mkdir(parents=True)
+    (root / "d").chmod(0o2500)
+    opened, (uid, gid) = Opened.open, (12345, 12346)
+
+    def seen(self: Opened, folder: Folder, found: os.stat_result) -> int | None:
+        other = os.stat_result((*found[:4], uid, gid, *found[6:]))
+        return opened(self, folder, other)
+
+    monkeypatch.setattr(Opened, "open", seen)
+    if whose == "of a group that is not ours":
+        monkeypatch.setattr(os, "geteuid", lambda: uid)
+    with OutputTree(root, existing=ExistingPolicy.UPDATE) as tree:
+        assert tree.admit(folder_entry(b"d", 0o500, 222)).failure is None
+        assert stat.S_IMODE((root / "d").stat().st_mode) == 0o2500
 
 
 def test_a_folder_that_was_opened_keeps_the_mode_that_it_got_when_it_was_done(root):
