@@ -39,8 +39,8 @@ def clean(
     """Show what unfinished transfers have left, and remove it.
 
     Transfers that are running now are left alone; so is what was used within the last day, and what
-    went into a folder that is not there now, unless --all is given. After two weeks it goes by
-    itself, or after half a year where the folder is not there.
+    went into a folder that is not there now, or closed, unless --all is given. After two weeks it
+    goes by itself, or after half a year where the folder is not there.
     """
     from p2pxfer.cli.screen import Screen
     from p2pxfer.files.journal import Journals
@@ -59,7 +59,9 @@ def clean(
             screen.write(f"{some} of the last day may still go on; --all shows all\n")
         if found.away:
             some = wording.count(found.away, "unfinished transfer")
-            screen.write(f"{some} went to a folder that is not there now; --all forgets that\n")
+            screen.write(
+                f"{some} went to a folder that is not there now, or closed; --all forgets that\n"
+            )
         if found and not yes and not _agreed(screen):
             screen.write("nothing was removed; p2pxfer clean --yes removes it without asking\n")
             return ExitCode.DONE
@@ -95,7 +97,7 @@ class Found(Struct, frozen=True):
     Attributes:
         transfers: that were to be received.
         recent: how many others are too recent.
-        away: of how many others the folder is not there: its disk may not be mounted.
+        away: of how many others the folder is not there, or closed: its disk may not be mounted.
         sends: secrets that unfinished sends would need to go on.
     """
 

@@ -213,11 +213,11 @@ class OutFolders:
             return
         path, at = self.handles.locate(folder)
         mode, mtime_ns = folder.attributes
+        found = os.stat(path if at is None else at)
+        if not self._opened.is_there(folder, found):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if mtime_ns is not None:
             os.utime(path if at is None else at, ns=(mtime_ns, mtime_ns))
         if at is not None:
-            found = os.fstat(at)
-            if not self._opened.is_there(folder, found):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             # A group that folders here inherit (setgid) is this machine's choice, and stays.
             os.fchmod(at, mode & 0o3777 | found.st_mode & stat.S_ISGID)

@@ -492,6 +492,7 @@ def test_another_folder_in_the_place_of_one_that_was_opened_keeps_its_mode(root,
         (root / "d").mkdir(parents=True)
         (root / "d").chmod(0o555)
         (root / "secret").mkdir(0o700)
+        os.utime(root / "secret", ns=(333, 333))
         with OutputTree(root, handles=1) as tree:
             tree.admit(folder_entry(b"d", 0o555, 222))
             waited_for = admit_file(tree, b"d/f")
@@ -502,8 +503,26 @@ def test_another_folder_in_the_place_of_one_that_was_opened_keeps_its_mode(root,
             if ends == "well":
                 tree.abandon(waited_for)
                 tree.finish()
-        assert stat.S_IMODE((root / "d").stat().st_mode) == 0o700
+        found = (root / "d").stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_mtime_ns) == (0o700, 333)
         assert tree.attributes_lost > 0
+
+
+def test_a_folder_that_was_opened_is_closed_again_whatever_else_goes_wrong(root, monkeypatch):
+    """Letting go of the rest may fail: nothing stays open for that."""
+    (root / "d").mkdir(parents=True)
+    (root / "d").chmod(0o555)
+    with without_privilege():
+        tree = OutputTree(root)
+        tree.admit(folder_entry(b"d", 0o555, 222))
+        waited_for = admit_file(tree, b"d/f")
+        assert stat.S_IMODE((root / "d").stat().st_mode) == 0o755
+        with monkeypatch.context() as broken:
+            broken.setattr(syncing.Syncing, "close", lambda _: os.close(-1))
+            with pytest.raises(OSError, match="descriptor"):
+                tree.close()
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o555
+    assert waited_for.held
 
 
 def test_a_folder_that_was_swapped_before_it_was_opened_stays_as_it_is(root, monkeypatch):
