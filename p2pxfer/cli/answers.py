@@ -140,6 +140,8 @@ async def ask_code(
     """
 
     def refused(text: str) -> str | None:
+        if not text.strip():
+            return "type the code that the other side shows"
         try:
             check(text)
         except InvalidCode as error:

@@ -214,6 +214,17 @@ def test_a_word_that_no_code_has_is_refused_at_the_prompt(watch):
     assert "not in the word list" not in seen.text
 
 
+def test_a_blank_code_is_asked_for_again(watch):
+    """Nobody typed anything: nothing is said of what codes have to be."""
+    seen = watch("human", "receive", "x")
+    seen.until("Code:")
+    seen.type("\r")
+    seen.until("type the code that the other side shows")
+    assert "guessed" not in seen.text
+    seen.type("7-orbit-lamp\r")
+    seen.until("the code is 7-orbit-lamp")
+
+
 def test_the_offer_is_shown_escaped_and_grows_while_the_question_stands(watch):
     """Names can't act on the terminal; count and bytes are those known by now."""
     seen = watch("human", "receive", "x")
